@@ -1,0 +1,182 @@
+"""What must be true of the tables, one statement a check; each is evaluated day by day as the day is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from cdr_assets.intake import Intake
+from cdr_assets.warehouse import run
+
+SAMPLE_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statement about an asset that is true when the check is green, and what to do when it is not.
+
+    A blocking check stops the day that it fails on: no table below the asset is built from it.
+    """
+
+    asset: str
+    name: str
+    meaning: str
+    remedy: str
+    blocking: bool = False
+
+    @property
+    def spec(self) -> dg.AssetCheckSpec:
+        return dg.AssetCheckSpec(self.name, asset=self.asset, description=self.meaning, blocking=self.blocking)
+
+
+NO_RECORD_WAS_SET_ASIDE = Check(
+    "period_cdr",
+    "no_record_was_set_aside",
+    "Every record of the answer was sound. Others lie in the quarantine folder with their reason.",
+    "Read the files named in the sample; a record that can be mended upstream lands when its day is fetched again.",
+)
+NO_RECORD_VANISHED_UPSTREAM = Check(
+    "period_cdr",
+    "no_record_vanished_upstream",
+    "The answer holds every record that landed for the day before. Records that it lacks are kept.",
+    "Expected once EnableX lets CDRs expire; on a recent day, ask EnableX. To drop them, materialize the day with "
+    "replace: true.",
+)
+CHECKS = (
+    NO_RECORD_WAS_SET_ASIDE,
+    NO_RECORD_VANISHED_UPSTREAM,
+    Check(
+        "call_detail_records",
+        "cdr_id_is_unique",
+        "No cdr_id stands in the table twice, on the day itself or within 7 days of it.",
+        "A newer version of the record has another trans_date: materialize both days of the sample's records with "
+        "replace: true, so that only what EnableX now answers stays.",
+        blocking=True,
+    ),
+    Check(
+        "call_detail_records",
+        "every_record_lies_in_its_partition",
+        "The UTC day of every record's trans_date is its partition.",
+        "Look at trans_date of the sample's records in the landing zone: it is in a form that DuckDB reads otherwise.",
+        blocking=True,
+    ),
+    Check(
+        "call_detail_records",
+        "no_field_was_lost_to_its_type",
+        "Every field of every record fits its column. Others are NULL, and named in lost_fields.",
+        "Look the fields up in the landing zone; if EnableX now sends another form, teach it to "
+        "sql/insert/call_detail_records.sql and materialize call_detail_records for the days.",
+    ),
+    Check(
+        "call_detail_records",
+        "room_duration_agrees_with_its_timestamps",
+        "The time in the room is disconnect minus connect, within a second.",
+        "The API does not document the unit of room.duration. If it is no longer seconds, minutes in usage are wrong: "
+        "ask EnableX before you bill by them.",
+    ),
+    Check(
+        "room_usage",
+        "room_usage_adds_up",
+        "Connections and minutes of every room are those of its records.",
+        "Materialize room_usage for the days; if it stays, a minute sum does not fit its column.",
+        blocking=True,
+    ),
+    Check(
+        "conference_usage",
+        "conference_usage_adds_up",
+        "Connections and minutes of every conference of the day are those of its records, over all its days.",
+        "Materialize conference_usage for the days from the conference's first to its last.",
+        blocking=True,
+    ),
+)
+
+
+class BlockedByCheck(Exception):
+    """A blocking check failed, so nothing further is built from its day."""
+
+
+@dataclass
+class Finding:
+    """What one check found over the days of a run: rows that contradict its statement."""
+
+    days: list[date] = field(default_factory=list)
+    count: int = 0
+    count_by_day: dict[date, int] = field(default_factory=dict)
+    sample: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, day: date, count: int, sample: Iterable[dict[str, Any]]) -> None:
+        self.days.append(day)
+        if count:
+            self.count += count
+            self.count_by_day[day] = self.count_by_day.get(day, 0) + count
+            room = SAMPLE_ROWS - len(self.sample)
+            self.sample += [{"usage_date": day.isoformat(), **row} for row in list(sample)[:room]]
+
+
+class Report:
+    """The checks selected in a run and what they found so far."""
+
+    def __init__(self, selected: Iterable[dg.AssetCheckKey]) -> None:
+        keys = set(selected)
+        self._findings = {check: Finding() for check in CHECKS if check.spec.key in keys}
+
+    def take_intake(self, day: date, intake: Intake) -> None:
+        """Evaluates the checks on what the day's answer brought."""
+        if finding := self._findings.get(NO_RECORD_WAS_SET_ASIDE):
+            finding.add(day, sum(intake.set_aside.values()), ({"file": str(file)} for file in intake.quarantine))
+        if finding := self._findings.get(NO_RECORD_VANISHED_UPSTREAM):
+            vanished = intake.changes[day].vanished
+            finding.add(day, vanished, [{"vanished_records": vanished}])
+
+    def take_table(self, connection: duckdb.DuckDBPyConnection, table: str, day: date) -> None:
+        """Evaluates the checks on `table` for the day. Raises BlockedByCheck when a blocking one fails."""
+        for check, finding in self._findings.items():
+            if check.asset == table:
+                offending = run(connection, f"checks/{check.name}", usage_date=day)
+                finding.add(day, len(offending), offending)
+                if offending and check.blocking:
+                    raise BlockedByCheck(f"{check.name} fails on {day} with {len(offending)} rows. {check.remedy}")
+
+    def results(self) -> Iterator[dg.AssetCheckResult]:
+        """One result a check, over all the days it was evaluated on."""
+        for check, finding in self._findings.items():
+            yield dg.AssetCheckResult(
+                asset_key=check.asset,
+                check_name=check.name,
+                passed=not finding.count,
+                severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+                description=f"{finding.count} on {describe_days(finding.count_by_day)}" if finding.count else None,
+                metadata={
+                    "days": describe_days(finding.days) or "none",
+                    "count": finding.count,
+                    **({"sample": table_of(finding.sample), "what_to_do": check.remedy} if finding.count else {}),
+                },
+            )
+
+
+def describe_days(days: Iterable[date]) -> str:
+    """Days in words, adjacent ones as a range: `2026-11-01...2026-11-03, 2026-11-07`."""
+    ranges: list[list[date]] = []
+    for day in sorted(set(days)):
+        if ranges and (day - ranges[-1][-1]).days == 1:
+            ranges[-1][1:] = [day]
+        else:
+            ranges.append([day])
+    return ", ".join("...".join(day.isoformat() for day in ends) for ends in ranges)
+
+
+def table_of(sample: list[dict[str, Any]]) -> dg.MetadataValue[Any]:
+    """Rows as a table in the Dagster UI."""
+    names = list(dict.fromkeys(name for row in sample for name in row))
+    lines = [names, ["---"] * len(names), *([_cell(row.get(name)) for name in names] for row in sample)]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return "".join(c if c.isprintable() else " " for c in text)[:200].replace("|", "\\|")

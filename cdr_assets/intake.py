@@ -1,0 +1,101 @@
+"""An answer's way into the landing zone: written whole, compared with what landed before, then kept or dropped.
+
+Nothing that landed is lost to a later answer: newer versions and new records are added, records that the answer
+lacks stay and are counted. A file goes only when a newer one holds every record of it.
+"""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from cdr_assets.landing import LandingZone, Staged
+from cdr_assets.records import Window
+from cdr_assets.warehouse import MEMORY_LIMIT, run
+
+Receive = Callable[[Iterator[Window]], None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an answer brought to one UTC day, in records."""
+
+    new: int = 0
+    changed: int = 0
+    vanished: int = 0
+
+    @property
+    def brings_something(self) -> bool:
+        return bool(self.new or self.changed)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What came of one answer: records by their UTC day, what changed on each, and what was set aside."""
+
+    records: dict[date, int] = field(default_factory=dict)
+    changes: dict[date, Change] = field(default_factory=dict)
+    set_aside: dict[date | None, int] = field(default_factory=dict)
+    quarantine: list[Path] = field(default_factory=list)
+
+    @property
+    def changed_days(self) -> list[date]:
+        return sorted(day for day, change in self.changes.items() if change.brings_something)
+
+
+def take_in(
+    zone: LandingZone,
+    ask: Callable[[Receive], None],
+    route: str,
+    days: Sequence[date] = (),
+    replace: bool = False,
+) -> Intake:
+    """Lands what `ask` receives, each record under its own UTC day.
+
+    `days` are those that the answer covers fully: they have landed afterwards even if it holds no record of them, and
+    records of theirs that it lacks are counted as vanished. `replace` drops these, and all else that landed there.
+    """
+    with zone.staging(route, days) as staged:
+        ask(lambda windows: zone.write(windows, staged))
+        records, changes = dict(staged.records), {}
+        for day in sorted({*staged.records, *days}):
+            changes[day] = _land(zone, staged, day, covered=day in days, replace=replace and day in days)
+        return Intake(records, changes, dict(staged.set_aside), zone.commit_quarantine(staged))
+
+
+def _land(zone: LandingZone, staged: Staged, day: date, covered: bool, replace: bool) -> Change:
+    older = zone.files(day)
+    if day not in staged.records:
+        zone.write_empty(staged, day)
+    change, superseded = _compare(older, staged, day)
+    if replace:
+        superseded = older
+    if change.brings_something or replace or not older:
+        zone.commit(staged, day)
+        zone.remove(superseded)
+    return change if covered else Change(change.new, change.changed)
+
+
+def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, list[Path]]:
+    """What the staged file brings beside the older ones, and which of those it holds every record of."""
+    answer = staged.records_file(day)
+    if not older:
+        return Change(new=staged.records[day]), []
+    if len(older) == 1 and filecmp.cmp(older[0], answer, shallow=False):
+        return Change(), []
+    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(staged.folder)}) as connection:
+        (found,) = run(connection, "select/compare_landings", files=_paths([*older, answer]), answer=str(answer))
+    kept = set(found["files_with_vanished"])
+    return (
+        Change(found["new_records"], found["changed_records"], found["vanished_records"]),
+        [file for file in older if str(file) not in kept],
+    )
+
+
+def _paths(files: Iterable[Path]) -> list[str]:
+    return [str(file) for file in files]

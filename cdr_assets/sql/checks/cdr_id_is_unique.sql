@@ -1,0 +1,7 @@
+-- Records of the day whose cdr_id stands in the table once more, on the day itself or within 7 days of it.
+SELECT cdr_id, string_agg(usage_date::VARCHAR, ', ' ORDER BY usage_date) AS usage_dates
+FROM call_detail_records
+WHERE usage_date BETWEEN $usage_date::DATE - 7 AND $usage_date::DATE + 7
+  AND cdr_id IN (SELECT cdr_id FROM call_detail_records WHERE usage_date = $usage_date)
+GROUP BY cdr_id
+HAVING count(*) > 1;

@@ -1,0 +1,44 @@
+-- Conferences that the day takes part in whose connections or minutes differ from those of their records, over all
+-- their days, and records of the day that no conference counts; minutes are rounded to 0.001.
+WITH conferences AS (
+    SELECT *
+    FROM conference_usage
+    WHERE usage_date <= $usage_date
+      AND last_usage_date >= $usage_date
+),
+
+days AS (
+    SELECT
+        least($usage_date, min(usage_date)) AS first_date,
+        greatest($usage_date, max(last_usage_date)) AS last_date
+    FROM conferences
+),
+
+records AS (
+    SELECT
+        nullif(call_detail_records.conf_num, '') AS conf_num,
+        count(*) AS connections,
+        coalesce(sum(room_duration_s), 0) / 60 AS participant_minutes,
+        coalesce(sum(call_detail_records.subscribed_minutes), 0) AS subscribed_minutes,
+        coalesce(sum(call_detail_records.published_minutes), 0) AS published_minutes
+    FROM call_detail_records
+    LEFT JOIN conferences
+        ON conferences.conf_num IS NOT DISTINCT FROM nullif(call_detail_records.conf_num, '')
+        AND call_detail_records.usage_date BETWEEN conferences.usage_date AND conferences.last_usage_date
+    WHERE call_detail_records.usage_date BETWEEN (SELECT first_date FROM days) AND (SELECT last_date FROM days)
+      AND (conferences.usage_date IS NOT NULL OR call_detail_records.usage_date = $usage_date)
+    GROUP BY nullif(call_detail_records.conf_num, '')
+)
+
+SELECT
+    coalesce(records.conf_num, conferences.conf_num) AS conf_num,
+    records.connections AS connections_in_records,
+    conferences.connections AS connections_in_usage,
+    records.participant_minutes AS minutes_in_records,
+    conferences.participant_minutes::DOUBLE AS minutes_in_usage
+FROM records
+FULL JOIN conferences ON conferences.conf_num IS NOT DISTINCT FROM records.conf_num
+WHERE conferences.connections IS DISTINCT FROM records.connections
+   OR (abs(conferences.participant_minutes - records.participant_minutes) <= 0.001) IS NOT TRUE
+   OR conferences.subscribed_minutes IS DISTINCT FROM records.subscribed_minutes
+   OR conferences.published_minutes IS DISTINCT FROM records.published_minutes;

@@ -1,0 +1,201 @@
+-- Types the records that landed for one UTC day. Every scalar is read as text, so that one that does not fit its
+-- type costs itself alone: it becomes NULL and is named in lost_fields. To try it in a DuckDB shell, put a list of
+-- files in the place of $files, and a date in that of $usage_date.
+INSERT INTO call_detail_records BY NAME
+WITH landed AS (
+    SELECT *
+    FROM read_json(
+        $files,
+        format = 'newline_delimited',
+        compression = 'zstd',
+        ignore_errors = true,
+        columns = {
+            'trans_date': 'VARCHAR',
+            'conf_num': 'VARCHAR',
+            'call_num': 'VARCHAR',
+            'call_log_id': 'VARCHAR',
+            'room': 'STRUCT(
+                room_id VARCHAR, connect_dt VARCHAR, disconnect_dt VARCHAR, duration VARCHAR,
+                sip VARCHAR, room_details JSON)',
+            'user': 'STRUCT(
+                ref VARCHAR, name VARCHAR, role VARCHAR, ip VARCHAR, agent VARCHAR, confName VARCHAR)',
+            'sigserver': 'STRUCT(
+                ip VARCHAR, connect_dt VARCHAR, disconnect_dt VARCHAR, duration VARCHAR, hold_duration VARCHAR)',
+            'published_track': 'STRUCT(
+                audio VARCHAR, data VARCHAR, video VARCHAR, screen VARCHAR, url VARCHAR)',
+            'usage': 'STRUCT(
+                subscribed_minutes VARCHAR, published_minutes VARCHAR, screen_minutes VARCHAR,
+                connect_minutes VARCHAR, connect_minutes_cal VARCHAR, room_connect_minutes VARCHAR)',
+            'app_id': 'VARCHAR',
+            'cdr_id': 'VARCHAR',
+            'sip': 'VARCHAR',
+            'parent_partner_id': 'VARCHAR',
+            'stats_quality': 'JSON',
+            'price': 'JSON'
+        }
+    )
+),
+
+-- One name a field; an empty text is no value.
+given AS (
+    SELECT
+        cdr_id,
+        app_id,
+        conf_num,
+        call_num,
+        call_log_id,
+        parent_partner_id,
+        stats_quality,
+        price,
+        nullif(trans_date, '') AS trans_date,
+        room.room_id AS room_id,
+        nullif(room.connect_dt, '') AS room_connect_dt,
+        nullif(room.disconnect_dt, '') AS room_disconnect_dt,
+        nullif(room.duration, '') AS room_duration_s,
+        room.room_details AS room_details,
+        "user".ref AS user_ref,
+        "user".name AS user_name,
+        "user".role AS user_role,
+        "user".ip AS user_ip,
+        "user".agent AS user_agent,
+        "user".confName AS conf_name,
+        sigserver.ip AS sigserver_ip,
+        nullif(sigserver.connect_dt, '') AS sigserver_connect_dt,
+        nullif(sigserver.disconnect_dt, '') AS sigserver_disconnect_dt,
+        nullif(sigserver.duration, '') AS sigserver_duration_s,
+        nullif(sigserver.hold_duration, '') AS hold_duration_s,
+        nullif(published_track.audio, '') AS published_audio,
+        nullif(published_track.data, '') AS published_data,
+        nullif(published_track.video, '') AS published_video,
+        nullif(published_track.screen, '') AS published_screen,
+        nullif(published_track.url, '') AS published_url,
+        nullif(usage.subscribed_minutes, '') AS subscribed_minutes,
+        nullif(usage.published_minutes, '') AS published_minutes,
+        nullif(usage.screen_minutes, '') AS screen_minutes,
+        nullif(usage.connect_minutes, '') AS connect_minutes,
+        nullif(usage.connect_minutes_cal, '') AS connect_minutes_cal,
+        nullif(usage.room_connect_minutes, '') AS room_connect_minutes,
+        coalesce(nullif(sip, ''), nullif(room.sip, '')) AS sip,
+        -- Something stands here, yet no known field was found in it: an empty object, or no object at all.
+        room IS NOT NULL AND coalesce(
+            room.room_id, room.connect_dt, room.disconnect_dt, room.duration, room.sip, room.room_details::VARCHAR
+        ) IS NULL AS bare_room,
+        "user" IS NOT NULL AND coalesce(
+            "user".ref, "user".name, "user".role, "user".ip, "user".agent, "user".confName
+        ) IS NULL AS bare_user,
+        sigserver IS NOT NULL AND coalesce(
+            sigserver.ip, sigserver.connect_dt, sigserver.disconnect_dt, sigserver.duration, sigserver.hold_duration
+        ) IS NULL AS bare_sigserver,
+        published_track IS NOT NULL AND coalesce(
+            published_track.audio, published_track.data, published_track.video, published_track.screen,
+            published_track.url
+        ) IS NULL AS bare_published_track,
+        usage IS NOT NULL AND coalesce(
+            usage.subscribed_minutes, usage.published_minutes, usage.screen_minutes, usage.connect_minutes,
+            usage.connect_minutes_cal, usage.room_connect_minutes
+        ) IS NULL AS bare_usage
+    FROM landed
+),
+
+typed AS (
+    SELECT
+        *,
+        try_cast(trans_date AS TIMESTAMP) AS typed_trans_date,
+        try_cast(room_connect_dt AS TIMESTAMP) AS typed_room_connect_dt,
+        try_cast(room_disconnect_dt AS TIMESTAMP) AS typed_room_disconnect_dt,
+        try_cast(sigserver_connect_dt AS TIMESTAMP) AS typed_sigserver_connect_dt,
+        try_cast(sigserver_disconnect_dt AS TIMESTAMP) AS typed_sigserver_disconnect_dt,
+        try_cast(room_duration_s AS DECIMAL(18,3)) AS typed_room_duration_s,
+        try_cast(sigserver_duration_s AS DECIMAL(18,3)) AS typed_sigserver_duration_s,
+        try_cast(hold_duration_s AS DECIMAL(18,3)) AS typed_hold_duration_s,
+        try_cast(subscribed_minutes AS DECIMAL(18,3)) AS typed_subscribed_minutes,
+        try_cast(published_minutes AS DECIMAL(18,3)) AS typed_published_minutes,
+        try_cast(screen_minutes AS DECIMAL(18,3)) AS typed_screen_minutes,
+        try_cast(connect_minutes AS DECIMAL(18,3)) AS typed_connect_minutes,
+        try_cast(connect_minutes_cal AS DECIMAL(18,3)) AS typed_connect_minutes_cal,
+        try_cast(room_connect_minutes AS DECIMAL(18,3)) AS typed_room_connect_minutes,
+        try_cast(published_audio AS BOOLEAN) AS typed_published_audio,
+        try_cast(published_data AS BOOLEAN) AS typed_published_data,
+        try_cast(published_video AS BOOLEAN) AS typed_published_video,
+        try_cast(published_screen AS BOOLEAN) AS typed_published_screen,
+        try_cast(published_url AS BOOLEAN) AS typed_published_url,
+        try_cast(sip AS BOOLEAN) AS typed_sip
+    FROM given
+)
+
+SELECT
+    $usage_date AS usage_date,
+    cdr_id,
+    app_id,
+    conf_num,
+    call_num,
+    call_log_id,
+    room_id,
+    room_details,
+    user_ref,
+    user_name,
+    user_role,
+    user_ip,
+    user_agent,
+    conf_name,
+    sigserver_ip,
+    parent_partner_id,
+    stats_quality,
+    price,
+    CASE WHEN isfinite(typed_trans_date) THEN typed_trans_date END AS trans_date,
+    CASE WHEN isfinite(typed_room_connect_dt) THEN typed_room_connect_dt END AS room_connect_dt,
+    CASE WHEN isfinite(typed_room_disconnect_dt) THEN typed_room_disconnect_dt END AS room_disconnect_dt,
+    CASE WHEN isfinite(typed_sigserver_connect_dt) THEN typed_sigserver_connect_dt END AS sigserver_connect_dt,
+    CASE WHEN isfinite(typed_sigserver_disconnect_dt) THEN typed_sigserver_disconnect_dt END AS sigserver_disconnect_dt,
+    coalesce(
+        typed_room_duration_s,
+        CASE WHEN isfinite(typed_room_connect_dt) AND isfinite(typed_room_disconnect_dt) THEN
+            try_cast(
+                (epoch_us(typed_room_disconnect_dt)::HUGEINT - epoch_us(typed_room_connect_dt)) * 0.000001
+                AS DECIMAL(18,3)
+            )
+        END
+    ) AS room_duration_s,
+    typed_sigserver_duration_s AS sigserver_duration_s,
+    typed_hold_duration_s AS hold_duration_s,
+    typed_subscribed_minutes AS subscribed_minutes,
+    typed_published_minutes AS published_minutes,
+    typed_screen_minutes AS screen_minutes,
+    typed_connect_minutes AS connect_minutes,
+    typed_connect_minutes_cal AS connect_minutes_cal,
+    typed_room_connect_minutes AS room_connect_minutes,
+    typed_published_audio AS published_audio,
+    typed_published_data AS published_data,
+    typed_published_video AS published_video,
+    typed_published_screen AS published_screen,
+    typed_published_url AS published_url,
+    typed_sip AS sip,
+    nullif(concat_ws(
+        ', ',
+        CASE WHEN bare_room THEN 'room' END,
+        CASE WHEN bare_user THEN 'user' END,
+        CASE WHEN bare_sigserver THEN 'sigserver' END,
+        CASE WHEN bare_published_track THEN 'published_track' END,
+        CASE WHEN bare_usage THEN 'usage' END,
+        CASE WHEN trans_date IS NOT NULL AND isfinite(typed_trans_date) IS NOT TRUE THEN 'trans_date' END,
+        CASE WHEN room_connect_dt IS NOT NULL AND isfinite(typed_room_connect_dt) IS NOT TRUE THEN 'room_connect_dt' END,
+        CASE WHEN room_disconnect_dt IS NOT NULL AND isfinite(typed_room_disconnect_dt) IS NOT TRUE THEN 'room_disconnect_dt' END,
+        CASE WHEN sigserver_connect_dt IS NOT NULL AND isfinite(typed_sigserver_connect_dt) IS NOT TRUE THEN 'sigserver_connect_dt' END,
+        CASE WHEN sigserver_disconnect_dt IS NOT NULL AND isfinite(typed_sigserver_disconnect_dt) IS NOT TRUE THEN 'sigserver_disconnect_dt' END,
+        CASE WHEN room_duration_s IS NOT NULL AND typed_room_duration_s IS NULL THEN 'room_duration_s' END,
+        CASE WHEN sigserver_duration_s IS NOT NULL AND typed_sigserver_duration_s IS NULL THEN 'sigserver_duration_s' END,
+        CASE WHEN hold_duration_s IS NOT NULL AND typed_hold_duration_s IS NULL THEN 'hold_duration_s' END,
+        CASE WHEN subscribed_minutes IS NOT NULL AND typed_subscribed_minutes IS NULL THEN 'subscribed_minutes' END,
+        CASE WHEN published_minutes IS NOT NULL AND typed_published_minutes IS NULL THEN 'published_minutes' END,
+        CASE WHEN screen_minutes IS NOT NULL AND typed_screen_minutes IS NULL THEN 'screen_minutes' END,
+        CASE WHEN connect_minutes IS NOT NULL AND typed_connect_minutes IS NULL THEN 'connect_minutes' END,
+        CASE WHEN connect_minutes_cal IS NOT NULL AND typed_connect_minutes_cal IS NULL THEN 'connect_minutes_cal' END,
+        CASE WHEN room_connect_minutes IS NOT NULL AND typed_room_connect_minutes IS NULL THEN 'room_connect_minutes' END,
+        CASE WHEN published_audio IS NOT NULL AND typed_published_audio IS NULL THEN 'published_audio' END,
+        CASE WHEN published_data IS NOT NULL AND typed_published_data IS NULL THEN 'published_data' END,
+        CASE WHEN published_video IS NOT NULL AND typed_published_video IS NULL THEN 'published_video' END,
+        CASE WHEN published_screen IS NOT NULL AND typed_published_screen IS NULL THEN 'published_screen' END,
+        CASE WHEN published_url IS NOT NULL AND typed_published_url IS NULL THEN 'published_url' END,
+        CASE WHEN sip IS NOT NULL AND typed_sip IS NULL THEN 'sip' END
+    ), '') AS lost_fields
+FROM typed;

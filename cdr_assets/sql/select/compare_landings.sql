@@ -1,0 +1,28 @@
+-- What an answer brings beside the files that landed before it, listed oldest first: records that are new, records
+-- that are newer versions, records that it lacks, and the files that hold one of those.
+WITH landed AS (
+    SELECT
+        json ->> '$.cdr_id' AS cdr_id,
+        md5_number(json::VARCHAR) AS content,
+        filename,
+        row_number() OVER () AS line
+    FROM read_ndjson_objects($files, format = 'newline_delimited', compression = 'zstd', filename = true)
+),
+
+answer AS (
+    SELECT cdr_id, arg_max(content, line) AS content FROM landed WHERE filename = $answer GROUP BY cdr_id
+),
+
+older AS (
+    SELECT cdr_id, arg_max(content, line) AS content FROM landed WHERE filename <> $answer GROUP BY cdr_id
+)
+
+SELECT
+    count(*) FILTER (older.cdr_id IS NULL) AS new_records,
+    count(*) FILTER (older.content <> answer.content) AS changed_records,
+    count(*) FILTER (answer.cdr_id IS NULL) AS vanished_records,
+    coalesce((
+        SELECT list(DISTINCT filename) FROM landed WHERE filename <> $answer AND cdr_id NOT IN (FROM answer SELECT cdr_id)
+    ), []) AS files_with_vanished
+FROM older
+FULL JOIN answer ON answer.cdr_id = older.cdr_id;

@@ -1,0 +1,37 @@
+"""Reading the tables in tests, and what they must hold beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from cdr_assets_tests import reference
+from cdr_assets_tests.reference import Record, Row
+
+
+def read(warehouse: Path, table: str) -> list[Row]:
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        result = connection.execute(f"SELECT * FROM {table}")
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def in_order(rows: Iterable[Row]) -> list[list[tuple[str, Any]]]:
+    return sorted((sorted(row.items()) for row in rows), key=repr)
+
+
+def assert_exact(warehouse: Path, records: Iterable[Record]) -> None:
+    """The three tables hold just these records and what follows from them."""
+    records = list(records)
+    landed = {
+        (row["usage_date"], row["cdr_id"], row["room_duration_s"]) for row in read(warehouse, "call_detail_records")
+    }
+    assert landed == {
+        (reference.utc_day(record), str(record["cdr_id"]), reference.seconds(record)) for record in records
+    }
+    assert len(read(warehouse, "call_detail_records")) == len(records)
+    assert in_order(read(warehouse, "room_usage")) == in_order(reference.room_usage(records))
+    assert in_order(read(warehouse, "conference_usage")) == in_order(reference.conference_usage(records))
