@@ -4,29 +4,28 @@ All four are computed by one step. It finishes a day, checks included, before it
 partition as it is done: a range that fails at its tenth day has nine good days, in the tables and in Dagster.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
 import dagster as dg
-import duckdb
 from pydantic import Field
 
 from cdr_assets import tables
+from cdr_assets.agreement import compare_routes
 from cdr_assets.checks import CHECKS, Report, describe_days
 from cdr_assets.client import EnableX
 from cdr_assets.intake import Intake, take_in
-from cdr_assets.landing import LandingZone
+from cdr_assets.landing import LandingZone, version
 from cdr_assets.resources import EnableXResource, LandingResource, WarehouseResource, failure
-from cdr_assets.warehouse import columns
+from cdr_assets.warehouse import TABLES, columns
 
 OWNERS = ["team:cdr"]
 GROUP = "cdr"
 
-Connection = duckdb.DuckDBPyConnection
 Metadata = Mapping[str, Any]
 
-LANDING = "period_cdr"
+PERIOD, ROOM, CONFERENCE = "period_cdr", "room_cdr", "conference_cdr"
 
 
 def table_schema(table: str) -> dg.TableSchema:
@@ -47,22 +46,45 @@ def table_spec(table: str, deps: list[str], description: str) -> dg.AssetSpec:
     )
 
 
-SPECS = (
-    dg.AssetSpec(
-        LANDING,
-        description="CDRs as EnableX sent them. Source: GET /cdr/period/{day}/{day}. One record a line, byte for byte, "
-        "in the landing zone under the UTC day of its own trans_date. A rerun asks again and adds new records and newer "
-        "versions; what the newer answer lacks is kept.",
+def landing_spec(asset: str, description: str, skippable: bool = False) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        asset,
+        description=description,
         group_name=GROUP,
         kinds={"python", "json"},
         owners=OWNERS,
+        skippable=skippable,
+    )
+
+
+ON_DEMAND_SPECS = (
+    landing_spec(
+        ROOM,
+        "CDRs of one room as EnableX sent them. Source: GET /cdr/room/{room_id}, or with dates "
+        "/cdr/room-period/{room_id}/{from}/{to}, asked for by the job fetch_room. One record a line, in the landing "
+        "zone under its own UTC day. Every fetch adds new records and newer versions.",
+    ),
+    landing_spec(
+        CONFERENCE,
+        "CDRs of one conference as EnableX sent them. Source: GET /cdr/conf/{conf_num}, asked for by the job "
+        "fetch_conference. One record a line, in the landing zone under its own UTC day. Every fetch adds new records "
+        "and newer versions.",
+    ),
+)
+
+SPECS = (
+    landing_spec(
+        PERIOD,
+        "CDRs as EnableX sent them. Source: GET /cdr/period/{day}/{day}. One record a line, byte for byte, in the "
+        "landing zone under the UTC day of its own trans_date. A rerun asks again and adds new records and newer "
+        "versions; what the newer answer lacks is kept.",
         skippable=True,
     ),
     table_spec(
         "call_detail_records",
-        [LANDING],
+        [PERIOD, ROOM, CONFERENCE],
         "Typed CDRs. Source: every record that landed for the day. One row a cdr_id, the newest version. A rerun "
-        "replaces the day's rows and never calls the API.",
+        "replaces the day's rows and never asks EnableX for the day.",
     ),
     table_spec(
         "room_usage",
@@ -79,14 +101,6 @@ SPECS = (
     ),
 )
 
-BUILD: dict[str, Callable[[Connection, LandingZone, date], int]] = {
-    "call_detail_records": lambda connection, zone, day: tables.replace_call_detail_records(
-        connection, day, zone.files(day)
-    ),
-    "room_usage": lambda connection, zone, day: tables.replace_room_usage(connection, day),
-    "conference_usage": lambda connection, zone, day: tables.replace_conference_usage(connection, day),
-}
-
 
 class DailyConfig(dg.Config):
     """What a run of the daily assets can be told."""
@@ -98,17 +112,25 @@ class DailyConfig(dg.Config):
     )
 
 
-def daily_assets(utc_days: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The four daily assets and their checks, partitioned by `utc_days`; a range is one run."""
+def on_demand_assets(utc_days: dg.PartitionsDefinition[str]) -> list[dg.AssetSpec]:
+    """What the on-demand jobs land: shown in the lineage, never materialized by "Materialize all"."""
+    return [spec.replace_attributes(partitions_def=utc_days) for spec in ON_DEMAND_SPECS]
+
+
+def daily_assets(utc_days: dg.PartitionsDefinition[str], agreement_sample: int) -> dg.AssetsDefinition:
+    """The four daily assets and their checks, partitioned by `utc_days`; a range is one run.
+
+    `agreement_sample` is how many rooms, and how many conferences, the check routes_agree asks for; 0: none.
+    """
 
     @dg.multi_asset(
-        name="daily_cdr",
+        name="cdr_by_day",
         specs=[spec.replace_attributes(partitions_def=utc_days) for spec in SPECS],
         check_specs=[check.spec for check in CHECKS],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def daily_cdr(
+    def cdr_by_day(
         context: dg.AssetExecutionContext,
         config: DailyConfig,
         enablex: EnableXResource,
@@ -125,17 +147,17 @@ def daily_assets(utc_days: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
                     run.build(day)
                     left.remove(day)
                     context.log.info(run.summary(day))
-                for day in run.days_to_rebuild.intersection(days):
+                run.compare_routes(days[-1], client, agreement_sample)
+                for day in sorted(run.days_to_rebuild.intersection(days)):
                     run.build(day)
         except Exception as error:
             yield from run.report.results()
             done = [day for day in days if day not in left]
-            raise failure(
-                context, error, f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left)}."
-            ) from error
+            outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
+            raise failure(context, error, left[0] if left else None, outlook) from error
         yield from run.report.results()
 
-    return daily_cdr
+    return cdr_by_day
 
 
 class DailyRun:
@@ -143,35 +165,52 @@ class DailyRun:
 
     def __init__(self, context: dg.AssetExecutionContext, zone: LandingZone, warehouse: WarehouseResource) -> None:
         self.report = Report(context.selected_asset_check_keys)
-        # Days that have changed in the landing zone since this run built them, or that it does not build.
+        # Days that changed in the landing zone after this run built them, or that it does not build.
         self.days_to_rebuild: set[date] = set()
-        self._row_counts: dict[date, dict[str, int]] = {}
         self._selected = {key.to_user_string() for key in context.selected_asset_keys}
+        self._row_counts: dict[date, dict[str, int]] = {}
         self._context = context
         self._zone = zone
         self._warehouse = warehouse
 
     def land(self, day: date, client: EnableX, replace: bool) -> None:
         """Fetches the day and lands its records."""
-        if LANDING not in self._selected:
+        if PERIOD not in self._selected:
             return
-        intake = take_in(self._zone, lambda receive: client.period(day, day, receive), "period", [day], replace=replace)
-        spilled = [changed for changed in intake.changed_days if changed != day]
-        self.days_to_rebuild.update(spilled)
-        self._record(LANDING, day, intake_metadata(day, intake))
+        intake = take_in(self._zone, lambda receive: client.period(day, day, receive), "period", [day], replace)
+        self.days_to_rebuild.update(intake.changed_days)
+        self._record(PERIOD, day, period_metadata(day, intake))
         self.report.take_intake(day, intake)
 
     def build(self, day: date) -> None:
         """Replaces the day's partition of each table, each in its own transaction, and checks it."""
-        selected = [table for table in BUILD if table in self._selected]
+        selected = [table for table in TABLES if table in self._selected]
         if not selected:
             return
+        built = self._warehouse.built
         with self._warehouse.get_connection() as connection:
             for table in selected:
-                count = BUILD[table](connection, self._zone, day)
+                if table == "call_detail_records":
+                    files = self._zone.files(day)
+                    count = tables.replace_call_detail_records(connection, day, files)
+                    built_from = version(files)
+                else:
+                    replace = tables.replace_room_usage if table == "room_usage" else tables.replace_conference_usage
+                    count = replace(connection, day)
+                    built_from = built.versions("call_detail_records").get(day, "none")
                 self._record(table, day, {"dagster/row_count": count})
                 self.report.take_table(connection, table, day)
+                built.mark(table, day, built_from)
         self.days_to_rebuild.discard(day)
+
+    def compare_routes(self, day: date, client: EnableX, sample: int) -> None:
+        """Asks the other routes for some of the day, where the run fetches and the check is wanted."""
+        if not (sample and self.report.wants_routes and {PERIOD, "call_detail_records"} <= self._selected):
+            return
+        agreement = compare_routes(self._warehouse.get_connection, client, self._zone, day, sample)
+        for intake in agreement.intakes:
+            self.days_to_rebuild.update(intake.changed_days)
+        self.report.take_agreement(day, agreement)
 
     def summary(self, day: date) -> str:
         """The day's progress in one line."""
@@ -183,17 +222,25 @@ class DailyRun:
         self._context.log_event(dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata))
 
 
-def intake_metadata(day: date, intake: Intake) -> Metadata:
-    """What one answer brought, for the day's materialization."""
-    change = intake.changes[day]
+def period_metadata(day: date, intake: Intake) -> Metadata:
+    """What the period route's answer brought, for the day's materialization."""
     spilled = [other for other in intake.changed_days if other != day]
     return {
-        "dagster/row_count": intake.records.get(day, 0),
         "request": f"GET /cdr/period/{day}/{day}",
+        **change_metadata(day, intake),
+        "vanished_records": intake.changes[day].vanished,
+        "set_aside_records": sum(intake.set_aside.values()),
+        "days_to_rebuild": describe_days(spilled) or "none",
+    }
+
+
+def change_metadata(day: date, intake: Intake) -> Metadata:
+    """What an answer brought to one day."""
+    change = intake.changes[day]
+    return {
+        "dagster/row_count": intake.records.get(day, 0),
         "records": sum(intake.records.values()),
         "new_records": change.new,
         "changed_records": change.changed,
-        "vanished_records": change.vanished,
-        "set_aside_records": sum(intake.set_aside.values()),
-        "days_to_rebuild": describe_days(spilled) or "none",
+        "answer": f"{change.new} new, {change.changed} changed" if change.brings_something else "nothing new",
     }

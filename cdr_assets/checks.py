@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from cdr_assets.agreement import Agreement
 from cdr_assets.intake import Intake
 from cdr_assets.warehouse import run
 
@@ -47,6 +48,14 @@ NO_RECORD_VANISHED_UPSTREAM = Check(
     "Expected once EnableX lets CDRs expire; on a recent day, ask EnableX. To drop them, materialize the day with "
     "replace: true.",
 )
+ROUTES_AGREE = Check(
+    "call_detail_records",
+    "routes_agree",
+    "The room and conference routes tell of the same records and minutes as the table: asked, once a run that fetches, "
+    "for the busiest rooms and some conferences of its last day.",
+    "What only the routes had has landed, and its days are rebuilt; what only the table has, or other minutes, is for "
+    "EnableX to explain. CDR_AGREEMENT_SAMPLE sets how many are asked for; 0 turns the check off.",
+)
 CHECKS = (
     NO_RECORD_WAS_SET_ASIDE,
     NO_RECORD_VANISHED_UPSTREAM,
@@ -79,6 +88,7 @@ CHECKS = (
         "The API does not document the unit of room.duration. If it is no longer seconds, minutes in usage are wrong: "
         "ask EnableX before you bill by them.",
     ),
+    ROUTES_AGREE,
     Check(
         "room_usage",
         "room_usage_adds_up",
@@ -117,6 +127,12 @@ class Finding:
             room = SAMPLE_ROWS - len(self.sample)
             self.sample += [{"usage_date": day.isoformat(), **row} for row in list(sample)[:room]]
 
+    def describe(self) -> str:
+        """The finding in words."""
+        if self.count:
+            return f"{self.count} on {describe_days(self.count_by_day)}"
+        return f"true of {describe_days(self.days)}" if self.days else "not looked at in this run"
+
 
 class Report:
     """The checks selected in a run and what they found so far."""
@@ -133,10 +149,19 @@ class Report:
             vanished = intake.changes[day].vanished
             finding.add(day, vanished, [{"vanished_records": vanished}])
 
+    @property
+    def wants_routes(self) -> bool:
+        """Whether the room and conference routes are to be asked."""
+        return ROUTES_AGREE in self._findings
+
+    def take_agreement(self, day: date, agreement: Agreement) -> None:
+        """Evaluates the check on what the other routes say."""
+        self._findings[ROUTES_AGREE].add(day, len(agreement.differences), agreement.differences)
+
     def take_table(self, connection: duckdb.DuckDBPyConnection, table: str, day: date) -> None:
         """Evaluates the checks on `table` for the day. Raises BlockedByCheck when a blocking one fails."""
         for check, finding in self._findings.items():
-            if check.asset == table:
+            if check.asset == table and check is not ROUTES_AGREE:
                 offending = run(connection, f"checks/{check.name}", usage_date=day)
                 finding.add(day, len(offending), offending)
                 if offending and check.blocking:
@@ -150,7 +175,7 @@ class Report:
                 check_name=check.name,
                 passed=not finding.count,
                 severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-                description=f"{finding.count} on {describe_days(finding.count_by_day)}" if finding.count else None,
+                description=finding.describe(),
                 metadata={
                     "days": describe_days(finding.days) or "none",
                     "count": finding.count,

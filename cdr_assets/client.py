@@ -10,10 +10,11 @@
     │   ├── Forbidden         yes   403
     │   └── NotFound          yes   404
     ├── Unreadable            no    an answer that is not what the API documents
-    └── Unavailable           no    no try of several was answered: connection, time, 408, 429, 5xx, a body that broke off
+    └── Unavailable           no    no try was answered whole: no connection, no time, 408, 429, 5xx, a broken body
 
-Permanent: asking the same again gives the same, until someone changes something. Only what ends as Unavailable is tried more
-than once. Neither these errors nor the log ever hold the app key or the Authorization header, whatever a server sends back.
+Permanent: asking the same again gives the same, until someone changes something. Only what may end as Unavailable is
+tried more than once. Neither these errors nor the log hold the app key or the Authorization header, whatever a server
+sends back.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import ipaddress
 import json
 import logging
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -158,10 +160,11 @@ def meaning(status: int) -> type[EnableXError] | None:
 class EnableX:
     """The four CDR routes of one EnableX project. Not to be shared between threads.
 
-    Each route asks once, and again while what went wrong may pass: `tries` calls and `total_seconds` at most, with growing
-    waits of random length between them, or as long as the server asks for. Construction never fails; settings that are
-    missing or unsafe are a BadSetting of the first call. Each route returns what `receive` made of the windows of a whole,
-    good answer, and raises an EnableXError when there was none. `receive`'s own errors come through as they are.
+    Each route asks once, and again while what went wrong may pass: `tries` calls and `total_seconds` at most, with
+    growing waits of random length between them, or as long as the server asks for. Construction never fails; settings
+    that are missing or unsafe are a BadSetting of the first call. Each route returns what `receive` made of the windows
+    of a whole, good answer, and raises an EnableXError when there was none. `receive`'s own errors come through as they
+    are.
     """
 
     def __init__(
@@ -193,7 +196,7 @@ class EnableX:
         return f"{type(self).__name__}({_without_credentials(self._base_url)!r})"
 
     def period(self, from_date: date | str, to_date: date | str, receive: Receive[T]) -> T:
-        """CDRs of a period of UTC days, dates as `YYYY-MM-DD` or `date`. Whether `to_date` is included is not published."""
+        """CDRs of a period of UTC days, `date` or YYYY-MM-DD. Whether `to_date` is part of it is not published."""
         return self._get(f"/cdr/period/{_period(from_date, to_date)}", receive)
 
     def room(self, room_id: str, receive: Receive[T]) -> T:
@@ -262,7 +265,7 @@ class EnableX:
         try:
             return self._session.get(
                 self._base_url + path,
-                auth=HTTPBasicAuth(self._app_id.encode(), self._app_key.encode()),
+                auth=HTTPBasicAuth(_utf8(self._app_id), _utf8(self._app_key)),
                 stream=True,
                 timeout=(min(self._connect_seconds, left), min(self._read_seconds, left)),
                 allow_redirects=False,
@@ -299,15 +302,10 @@ class EnableX:
         )
 
     def _check_settings(self) -> None:
-        missing = [
-            name
-            for name, value in (("ENABLEX_APP_ID", self._app_id), ("ENABLEX_APP_KEY", self._app_key))
-            if not value.strip()
-        ]
+        credentials = {"ENABLEX_APP_ID": self._app_id, "ENABLEX_APP_KEY": self._app_key}
+        missing = [name for name, value in credentials.items() if not value.strip()]
         if missing:
-            raise BadSetting(
-                f"{' and '.join(missing)} not set: take them from the project's page in the EnableX portal"
-            )
+            raise BadSetting(f"{' and '.join(missing)} not set; the EnableX portal shows them on the project's page")
         if ":" in self._app_id:
             raise BadSetting("ENABLEX_APP_ID holds a colon, which HTTP Basic authentication cannot carry")
         fault = _base_url_fault(self._base_url)
@@ -390,7 +388,7 @@ def _base_url_fault(url: str) -> str | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "is not a URL"
-    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in url) or "\\" in url:
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in url):
         return "is not an http or https URL"
     if "@" in parts.netloc or "?" in url or "#" in url:
         return "holds more than a host and a path"
@@ -409,11 +407,8 @@ def _is_loopback(url: str) -> bool:
 
 def _without_credentials(url: str) -> str:
     """A URL's scheme, host and path: what may be shown of it."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(not a URL)"
-    return excerpt(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().encode())
+    scheme, colon, rest = url.rpartition("://")
+    return excerpt(f"{scheme}{colon}{re.split('[?#]', rest.rpartition('@')[2])[0]}".encode(errors="replace"))
 
 
 def _version() -> str:
@@ -452,15 +447,15 @@ def _innermost(error: BaseException) -> str:
 
 def _secrets(app_id: str, app_key: str) -> list[str]:
     """The app key and the Authorization header's token, in the spellings in which a server may send them back."""
-    token = base64.b64encode(f"{app_id}:{app_key}".encode(errors="replace")).decode()
-    spellings = {
-        app_key,
-        token,
-        json.dumps(app_key)[1:-1],
-        html.escape(app_key),
-        quote(app_key, safe="", errors="replace"),
-    }
+    key = _utf8(app_key)
+    token = base64.b64encode(_utf8(app_id) + b":" + key).decode()
+    spellings = {app_key, token, json.dumps(app_key)[1:-1], html.escape(app_key), quote(key, safe="")}
     return sorted(spellings - {""}, key=len, reverse=True) if app_key else []
+
+
+def _utf8(text: str) -> bytes:
+    # An encoding error would hold the text, here a credential. Without one, the server says that it is wrong.
+    return text.encode(errors="surrogatepass")
 
 
 def _without_start(text: str, secret: str) -> str:

@@ -5,41 +5,41 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import dagster as dg
 
 # Single-run backfills are beta in name; they are what makes a range one run.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from cdr_assets import jobs  # noqa: E402
-from cdr_assets.assets import daily_assets  # noqa: E402
+from cdr_assets import jobs, sensors  # noqa: E402
+from cdr_assets.assets import daily_assets, on_demand_assets  # noqa: E402
 from cdr_assets.partitions import utc_days  # noqa: E402
-from cdr_assets.resources import EnableXResource, LandingResource, WarehouseResource  # noqa: E402
+from cdr_assets.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
+from cdr_assets.settings import Settings  # noqa: E402
 
 
 def code_location(environ: Mapping[str, str]) -> dg.Definitions:
-    """Every asset, check, job and resource, set up as the environment variables say."""
-
-    def setting(name: str, default: str) -> str:
-        return environ.get(name) or default
-
-    def secret(name: str) -> str:
-        # Dagster shows the name of the variable where it would show the value of a setting.
-        return dg.EnvVar(name) if environ.get(name) else ""
-
-    data_dir = Path(setting("CDR_DATA_DIR", "data")).resolve()
+    """Every asset, check, job, sensor and resource, set up as the environment variables say."""
+    settings = Settings.read(environ)
+    days = utc_days(settings.start_date)
     return dg.Definitions(
-        assets=[daily_assets(utc_days(setting("CDR_START_DATE", "2025-01-01")))],
-        jobs=[jobs.daily_cdr],
+        assets=[daily_assets(days, settings.agreement_sample), *on_demand_assets(days)],
+        jobs=[jobs.daily_cdr, jobs.rebuild, jobs.fetch_room(days), jobs.fetch_conference(days)],
+        sensors=[
+            sensors.closed_days(days, settings.timing, settings.tick_s),
+            sensors.settling_days(days, settings.timing, settings.tick_s),
+            sensors.landed_days(days, min(settings.tick_s, 60)),
+            sensors.failed_runs(settings.alert_webhook_url, settings.ui_url),
+        ],
         resources={
+            "clock": Clock(),
             "enablex": EnableXResource(
-                app_id=secret("ENABLEX_APP_ID"),
-                app_key=secret("ENABLEX_APP_KEY"),
-                base_url=setting("ENABLEX_BASE_URL", "https://api.enablex.io/video/v2"),
+                app_id=settings.app_id,
+                app_key=settings.app_key,
+                base_url=settings.base_url,
             ),
-            "landing": LandingResource(data_dir=str(data_dir)),
-            "warehouse": WarehouseResource(database=str(data_dir / "cdr.duckdb")),
+            "landing": LandingResource(data_dir=str(settings.data_dir)),
+            "warehouse": WarehouseResource(database=str(settings.data_dir / "cdr.duckdb")),
         },
         # Days go one after the other, and a step in its own process would pay for the imports again.
         executor=dg.in_process_executor,

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import duckdb
-
 from cdr_assets.landing import LandingZone, Staged
 from cdr_assets.records import Window
-from cdr_assets.warehouse import MEMORY_LIMIT, run
+from cdr_assets.warehouse import in_memory, run
 
 Receive = Callable[[Iterator[Window]], None]
 
@@ -54,14 +52,17 @@ def take_in(
     route: str,
     days: Sequence[date] = (),
     replace: bool = False,
+    look: Callable[[Staged], None] = lambda staged: None,
 ) -> Intake:
     """Lands what `ask` receives, each record under its own UTC day.
 
     `days` are those that the answer covers fully: they have landed afterwards even if it holds no record of them, and
     records of theirs that it lacks are counted as vanished. `replace` drops these, and all else that landed there.
+    `look` sees the good answer before it is moved into its place.
     """
     with zone.staging(route, days) as staged:
         ask(lambda windows: zone.write(windows, staged))
+        look(staged)
         records, changes = dict(staged.records), {}
         for day in sorted({*staged.records, *days}):
             changes[day] = _land(zone, staged, day, covered=day in days, replace=replace and day in days)
@@ -88,7 +89,7 @@ def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, 
         return Change(new=staged.records[day]), []
     if len(older) == 1 and filecmp.cmp(older[0], answer, shallow=False):
         return Change(), []
-    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(staged.folder)}) as connection:
+    with in_memory(staged.folder) as connection:
         (found,) = run(connection, "select/compare_landings", files=_paths([*older, answer]), answer=str(answer))
     kept = set(found["files_with_vanished"])
     return (

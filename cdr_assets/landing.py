@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ from cdr_assets.records import SetAside, Window
 ZSTD_LEVEL = 1
 RECORDS_SUFFIX = ".ndjson.zst"
 STAMP_FORMAT = "%Y%m%dT%H%M%S.%fZ"
+_DAY = re.compile(r"usage_date=(\d{4}-\d{2}-\d{2})")
 STAMP_LENGTH = len("20260101T000000.000000Z")
 
 
@@ -58,6 +60,16 @@ class LandingZone:
     def files(self, day: date) -> list[Path]:
         """Files with records of the UTC day, those asked for first coming first. Empty: the day never landed."""
         return sorted((self.landing / partition_name(day)).glob(f"*{RECORDS_SUFFIX}"))
+
+    def days(self) -> dict[date, str]:
+        """Every UTC day that landed, with the version of its files."""
+        folders = ((folder, _DAY.fullmatch(folder.name)) for folder in self.landing.glob("usage_date=*"))
+        days = {
+            date.fromisoformat(match[1]): version(folder.glob(f"*{RECORDS_SUFFIX}"))
+            for folder, match in folders
+            if match
+        }
+        return {day: files for day, files in days.items() if files}
 
     @contextmanager
     def staging(self, route: str, days: Iterable[date] = ()) -> Iterator[Staged]:
@@ -177,6 +189,12 @@ class _Writers:
                 path.unlink()
             else:
                 _sync(path)
+
+
+def version(files: Iterable[Path]) -> str:
+    """A short name for just these landing files; empty for none."""
+    names = "".join(sorted(file.name for file in files))
+    return hashlib.sha256(names.encode()).hexdigest()[:16] if names else ""
 
 
 def partition_name(day: date | None) -> str:

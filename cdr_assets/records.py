@@ -5,13 +5,13 @@
     ├── UnreadableAnswer    it is not the JSON object that the API documents
     └── RefusedAnswer       it is one of the API's two error envelopes, in the API's own words
 
-An answer is `{"result": "0", "cdr": [record, ...]}`, keys in any order, however large. Its records are read a window at
-a time, so memory does not grow with them. Where a window ends is guessed from the text and proved by decoding it: JSON is
-read from the left, so what decodes as an array was cut between two of its elements. Where guesses fail, the brackets and
-strings are followed one by one, which is exact and some ten times slower.
+An answer is `{"result": "0", "cdr": [record, ...]}`, keys in any order, however large. Its records are read a window
+at a time, so memory does not grow with them. Where a window ends is guessed from the text and proved by decoding it:
+JSON is read from the left, so what decodes as an array was cut between two of its elements. Where guesses fail, the
+brackets and strings are followed one by one, which is exact and some twenty times slower.
 
-A record is sound when the warehouse can read it and knows where it belongs: a valid JSON object in UTF-8, neither too long
-nor too deep, with a `cdr_id` and a `trans_date`. Any other is set aside with its reason, and costs no other record.
+A record is sound when the warehouse can read it and knows where it belongs: a valid JSON object in UTF-8, neither too
+long nor too deep, with a `cdr_id` and a `trans_date`. Any other is set aside with its reason and costs no other record.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _up_to_records(body: _Body) -> tuple[bytes, bytes]:
         text = body.more(text, size)
         visible = text.removeprefix(_BOM).lstrip(_SPACE)
         if visible[:1] not in (b"", b"{") and not _BOM.startswith(text):
-            raise UnreadableAnswer(f"the answer is not a JSON object: {excerpt(text)}")
+            raise UnreadableAnswer(f"the answer is not a JSON object: {excerpt(body.more(text, 8 * _SHOWN))}")
         for key, at in _members(text):
             if key == "cdr" and text[at] == _ARRAY:
                 return text[: at + 1], text[at + 1 :]
@@ -223,7 +223,7 @@ def _fault(text: bytes) -> AnswerError | None:
         return UnreadableAnswer("the answer is empty")
     if len(text) > LONGEST_ENVELOPE:
         return UnreadableAnswer(f"the answer holds more than {LONGEST_ENVELOPE:,} bytes beside its records")
-    if _depths(text).last:
+    if 0 not in _depths(text):
         return BrokenOffAnswer(f"the answer breaks off: {excerpt(text)}")
     try:
         fields = _ENVELOPE.decode(text)
@@ -245,7 +245,7 @@ def _refusal(fields: dict[str, msgspec.Raw]) -> RefusedAnswer | None:
     if "result" in fields:
         refused = bytes(fields["result"]) not in (b"0", b'"0"')
     else:
-        refused = any(said.get(name) for name in ("error", "error_code"))
+        refused = any(said.get(name) for name in ("error", "desc", "error_code"))
     if not refused and _said(fields.get("status", msgspec.Raw(b"null"))) != "error":
         return None
     return RefusedAnswer(**said)
@@ -318,21 +318,16 @@ def _members(text: bytes) -> Iterator[tuple[str, int]]:
             yield key, value.start()
 
 
-class _Depths(NamedTuple):
-    deepest: int
-    last: int
-
-
-def _depths(text: bytes) -> _Depths:
-    """How many brackets are open at the deepest point of a text, and at its end."""
-    depth = deepest = 0
+def _depths(text: bytes) -> Iterator[int]:
+    """How many brackets are open after each bracket of a text."""
+    depth = 0
     for kind, _, _ in _tokens(text):
         if kind in _OPENERS:
             depth += 1
-            deepest = max(deepest, depth)
+            yield depth
         elif kind in _CLOSERS:
             depth -= 1
-    return _Depths(deepest, max(depth, 0))
+            yield depth
 
 
 # Cuts
@@ -377,17 +372,17 @@ def _exact_cut(text: bytes, follows: bool) -> _Cut | None:
         if closed == start and not words:
             raise UnreadableAnswer("a comma among the records has no record at one of its sides")
         if words[1:] if closed == start else words:
-            raise UnreadableAnswer(f"two records have no comma between them: {excerpt(text[start:end][-_SHOWN:])}")
+            raise UnreadableAnswer(f"two records have no comma between them: {excerpt(text[start:end])}")
         return text[start:end].strip(_SPACE)
 
     for kind, at, end in _tokens(text):
         if kind in b'{["' and not awaited and text[start:at].strip(_SPACE):
-            raise UnreadableAnswer(f"two records have no comma between them: {excerpt(text[at : at + _SHOWN])}")
+            raise UnreadableAnswer(f"two records have no comma between them: {excerpt(text[start:end])}")
         if kind in _OPENERS:
             awaited.append(kind + 2)
         elif kind in _CLOSERS and awaited:
             if awaited.pop() != kind:
-                raise UnreadableAnswer(f"brackets do not match: {excerpt(text[max(at - _SHOWN, 0) : end])}")
+                raise UnreadableAnswer(f"brackets do not match: {excerpt(text[start:end])}")
         elif kind == _COMMA and not awaited:
             elements.append(element(at))
             start = closed = end
@@ -397,7 +392,7 @@ def _exact_cut(text: bytes, follows: bool) -> _Cut | None:
                 elements.append(element(at))
             return _Cut(_array(text, at), elements, at, is_last=True)
         elif kind in _CLOSERS:
-            raise UnreadableAnswer(f"brackets do not match: {excerpt(text[max(at - _SHOWN, 0) : end])}")
+            raise UnreadableAnswer(f"brackets do not match: {excerpt(text[start:end])}")
         if not awaited and kind in b'}]"':
             closed = end
     return _Cut(_array(text, start - 1), elements, start - 1, is_last=False) if elements else None
@@ -500,7 +495,7 @@ def _day(record: bytes) -> date:
         raise _Unsound(f"the record is not valid JSON: {error}") from None
     # Counting is cheap and settles nearly all: a record is no deeper than it has brackets.
     brackets = record.count(b"{") + record.count(b"[")
-    if brackets > DEEPEST_RECORD and _depths(record).deepest > DEEPEST_RECORD:
+    if brackets > DEEPEST_RECORD and max(_depths(record)) > DEEPEST_RECORD:
         raise _Unsound(f"the record is nested more than {DEEPEST_RECORD} deep")
     cdr_id = bytes(head.cdr_id)
     if cdr_id in (b"null", b'""'):

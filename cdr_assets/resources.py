@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import dagster as dg
@@ -11,9 +12,18 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from cdr_assets.client import EnableX, EnableXError
+from cdr_assets.built import Built
+from cdr_assets.client import BadCredentials, BadSetting, EnableX, EnableXError, Forbidden
 from cdr_assets.landing import LandingZone
 from cdr_assets.warehouse import Warehouse
+
+
+class Clock(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The time, as the sensors see it."""
+
+    def now(self) -> datetime:
+        """The moment, in UTC."""
+        return datetime.now(timezone.utc)
 
 
 class EnableXResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -40,25 +50,46 @@ class LandingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def zone(self) -> LandingZone:
-        return LandingZone(Path(self.data_dir).resolve())
+        return LandingZone(Path(self.data_dir))
 
 
 class WarehouseResource(DuckDBResource):
     """The DuckDB warehouse. Waits patiently while other processes write, and always closes what it opened."""
 
+    @property
+    def built(self) -> Built:
+        """Which landing files its partitions were built from."""
+        path = Path(self.database)
+        return Built(path.parent, path)
+
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with Warehouse(Path(self.database).resolve()).connect() as connection:
+        path = Path(self.database)
+        with Warehouse(path, made_anew=self.built.forget).connect() as connection:
             yield connection
 
 
+# Tags of a failed run, by which the sensors learn what to try again and when.
+FAILED_DAY_TAG = "cdr_assets/failed_day"
+REFUSAL_TAG = "cdr_assets/refusal"
+
+# What no other day would fare better with: it is about the account, not about what was asked for.
+ACCOUNT_ERRORS = (BadCredentials, Forbidden, BadSetting)
+
+
 def failure(
-    context: dg.AssetExecutionContext | dg.OpExecutionContext, error: Exception, outlook: str = ""
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    error: Exception,
+    day: date | None = None,
+    outlook: str = "",
 ) -> dg.Failure:
     """The step's failure for `error`, with what to know besides. A permanent one stops every retry of the run."""
+    tags = {FAILED_DAY_TAG: day.isoformat()} if day else {}
     permanent = isinstance(error, EnableXError) and error.permanent
     if permanent:
         # Without this tag, run retries go on after a failure that allows none.
-        context.instance.add_run_tags(context.run_id, {"dagster/max_retries": "0"})
-    description = f"{type(error).__name__}: {error}"
-    return dg.Failure(f"{description}\n{outlook}".rstrip(), allow_retries=not permanent)
+        tags["dagster/max_retries"] = "0"
+    if isinstance(error, ACCOUNT_ERRORS):
+        tags[REFUSAL_TAG] = type(error).__name__
+    context.instance.add_run_tags(context.run_id, tags)
+    return dg.Failure(f"{type(error).__name__}: {error}\n{outlook}".rstrip(), allow_retries=not permanent)

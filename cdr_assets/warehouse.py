@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -45,12 +45,14 @@ class Column(NamedTuple):
 class Warehouse:
     """The DuckDB file at `path`, made with its folder and tables when it is first opened.
 
-    `patience_s` is how many seconds to wait for other processes to let go of the file.
+    `patience_s` is how many seconds to wait for other processes to let go of the file; `made_anew` is called before
+    it is made.
     """
 
-    def __init__(self, path: Path, patience_s: float = 900) -> None:
+    def __init__(self, path: Path, patience_s: float = 900, made_anew: Callable[[], None] = lambda: None) -> None:
         self.path = path
         self.patience_s = patience_s
+        self.made_anew = made_anew
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -67,10 +69,11 @@ class Warehouse:
         except Timeout:
             raise self._busy() from None
         try:
+            if not self.path.exists():
+                self.made_anew()
             connection = self._open(deadline)
             try:
-                for table in TABLES:
-                    connection.execute(statement(f"create/{table}"))
+                _prepare(connection)
                 yield connection
             finally:
                 connection.close()
@@ -94,6 +97,19 @@ class Warehouse:
             f"{self.path} was in use by another process for {self.patience_s:g} s: close the DuckDB shell or BI tool "
             "that holds it open, or open it there with -readonly for moments only"
         )
+
+
+@contextmanager
+def in_memory(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A warehouse for the moment, empty; what does not fit in memory goes to the folder `spill`."""
+    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)}) as connection:
+        _prepare(connection)
+        yield connection
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    for name in ("utc", *TABLES):
+        run(connection, f"create/{name}")
 
 
 @contextmanager

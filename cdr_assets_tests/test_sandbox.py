@@ -63,9 +63,12 @@ def shared() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with serve(SETTINGS, clock=lambda: LONG_AFTER) as sandbox:
-        yield sandbox
+def sandbox(shared: Sandbox) -> Iterator[Sandbox]:
+    """The same server, put back as it was after the test."""
+    settings, clock = shared.settings, shared.clock
+    shared.requests.clear()
+    yield shared
+    shared.settings, shared.clock, shared.faults = settings, clock, Faults()
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def test_records_lie_on_the_day_of_their_end(month: dict[date, list[Record]]) ->
         assert all(record["trans_date"] == record["room"]["disconnect_dt"] for record in records)
 
 
-@pytest.mark.parametrize("connections", [40, 400, 2_000])
+@pytest.mark.parametrize("connections", [40, 400, 1_000])
 def test_a_working_day_has_as_many_connections_as_asked(connections: int) -> None:
     settings = Settings(connections=connections)
     counts = [len(records_of_day(settings, day)) for day in days(date(2026, 3, 2), 19) if day.weekday() < 5]
@@ -587,14 +590,22 @@ def test_a_port_that_is_taken_is_explained(shared: Sandbox) -> None:
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
+    def stop() -> None:
+        for process in started:
+            process.terminate()
+
+    watchdog = threading.Timer(20, stop)
+    watchdog.start()
+
     def start(*arguments: str) -> subprocess.Popen[str]:
         started.append(subprocess.Popen([*MODULE, *arguments], stdout=subprocess.PIPE, text=True))
         return started[-1]
 
     yield start
+    watchdog.cancel()
+    stop()
     for process in started:
-        process.kill()
-        process.communicate()
+        process.communicate(timeout=10)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
@@ -603,9 +614,9 @@ def test_a_signal_reaches_the_command_and_its_orderly_end_counts(
 ) -> None:
     program = (
         "import signal, sys\n"
-        f"signal.signal({signal_number:d}, lambda *_: None)\n"
+        f"signal.pthread_sigmask(signal.SIG_BLOCK, [{signal_number:d}])\n"
         "print('up', flush=True)\n"
-        "signal.pause()\n"
+        f"signal.sigwait([{signal_number:d}])\n"
         "print('down', flush=True)\n"
         "sys.exit(5)\n"
     )

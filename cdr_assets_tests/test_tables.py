@@ -29,7 +29,7 @@ def land(folder: Path, name: str, records: Iterable[Record]) -> Path:
 
 
 def record(cdr_id: str, **fields: Any) -> Record:
-    return {"cdr_id": cdr_id, "trans_date": f"{DAY}T10:00:00.000Z", **fields}
+    return {"cdr_id": cdr_id, "trans_date": f"{DAY}T10:00:00.000Z"} | fields
 
 
 def build(warehouse: Warehouse, day: date, files: list[Path]) -> None:
@@ -160,6 +160,24 @@ def test_both_shapes_load_into_the_same_columns(warehouse: Warehouse, tmp_path: 
     (row,) = read(warehouse.path, "call_detail_records")
     assert row["published_audio"] is True
     assert str(row["room_duration_s"]) == "60.500"
+
+
+@pytest.mark.parametrize(
+    ("given", "time"),
+    [
+        ("2026-11-02T23:59:59.999Z", datetime(2026, 11, 2, 23, 59, 59, 999_000)),
+        ("2026-11-02t10:00:00z", datetime(2026, 11, 2, 10)),
+        ("2026-11-03T01:00:00.5+05:30", datetime(2026, 11, 2, 19, 30, 0, 500_000)),
+        ("2026-11-02T01:00:00-0800", datetime(2026, 11, 2, 9)),
+        ("2026-11-02T10:00:00", datetime(2026, 11, 2, 10)),
+        ("2026-11-02 10:00:00", datetime(2026, 11, 2, 10)),
+        ("2026-11-02T23:59:59.9999999Z", datetime(2026, 11, 2, 23, 59, 59, 999_999)),
+    ],
+)
+def test_a_time_is_read_in_utc(warehouse: Warehouse, tmp_path: Path, given: str, time: datetime) -> None:
+    build(warehouse, DAY, [land(tmp_path, "1", [record("1", trans_date=given, room={"connect_dt": given})])])
+    (row,) = read(warehouse.path, "call_detail_records")
+    assert (row["trans_date"], row["room_connect_dt"], row["lost_fields"]) == (time, time, None)
 
 
 def test_a_day_that_never_landed_is_not_an_empty_one(warehouse: Warehouse, tmp_path: Path) -> None:

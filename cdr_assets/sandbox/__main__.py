@@ -158,8 +158,8 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
-    for signal_number in early:
-        forward(signal_number, None)
+    for missed in early:
+        forward(missed, None)
     code = process.wait()
     return code if code >= 0 else 128 - code
 

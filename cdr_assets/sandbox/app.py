@@ -196,8 +196,8 @@ class _Gate:
                 self._state.requests.append((path, message["status"]))
             await send(message)
 
-        if faults.delay_ms > 0:
-            await asyncio.sleep(faults.delay_ms / 1000)
+        if faults.delay_ms > 0 and await _left_within(receive, faults.delay_ms / 1000):
+            return
         if faults.take_failure(path):
             headers = {} if faults.retry_after is None else {"Retry-After": str(faults.retry_after)}
             await self._refuse(faults.fail_status, "As the sandbox's faults ask", headers)(scope, receive, send_and_log)
@@ -214,6 +214,20 @@ class _Gate:
         credentials = base64.b64encode(f"{settings.app_id}:{settings.app_key}".encode()).decode()
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "basic" and hmac.compare_digest(given.encode(), credentials.encode())
+
+
+async def _left_within(receive: Receive, seconds: float) -> bool:
+    """Waits for that time, or until the client has gone, and says whether it has."""
+
+    async def leave() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    try:
+        await asyncio.wait_for(leave(), seconds)
+    except asyncio.TimeoutError:
+        return False
+    return True
 
 
 def _cut(send: Send) -> Send:

@@ -13,6 +13,7 @@ WITH touched AS (
 )
 
 SELECT
+    row_number() OVER () AS conference_number,
     touched.conf_num,
     least($usage_date, min(known.usage_date)) AS first_date,
     greatest($usage_date, max(known.last_usage_date)) AS last_date

@@ -100,11 +100,11 @@ given AS (
 typed AS (
     SELECT
         *,
-        try_cast(trans_date AS TIMESTAMP) AS typed_trans_date,
-        try_cast(room_connect_dt AS TIMESTAMP) AS typed_room_connect_dt,
-        try_cast(room_disconnect_dt AS TIMESTAMP) AS typed_room_disconnect_dt,
-        try_cast(sigserver_connect_dt AS TIMESTAMP) AS typed_sigserver_connect_dt,
-        try_cast(sigserver_disconnect_dt AS TIMESTAMP) AS typed_sigserver_disconnect_dt,
+        utc(trans_date) AS typed_trans_date,
+        utc(room_connect_dt) AS typed_room_connect_dt,
+        utc(room_disconnect_dt) AS typed_room_disconnect_dt,
+        utc(sigserver_connect_dt) AS typed_sigserver_connect_dt,
+        utc(sigserver_disconnect_dt) AS typed_sigserver_disconnect_dt,
         try_cast(room_duration_s AS DECIMAL(18,3)) AS typed_room_duration_s,
         try_cast(sigserver_duration_s AS DECIMAL(18,3)) AS typed_sigserver_duration_s,
         try_cast(hold_duration_s AS DECIMAL(18,3)) AS typed_hold_duration_s,
@@ -142,19 +142,17 @@ SELECT
     parent_partner_id,
     stats_quality,
     price,
-    CASE WHEN isfinite(typed_trans_date) THEN typed_trans_date END AS trans_date,
-    CASE WHEN isfinite(typed_room_connect_dt) THEN typed_room_connect_dt END AS room_connect_dt,
-    CASE WHEN isfinite(typed_room_disconnect_dt) THEN typed_room_disconnect_dt END AS room_disconnect_dt,
-    CASE WHEN isfinite(typed_sigserver_connect_dt) THEN typed_sigserver_connect_dt END AS sigserver_connect_dt,
-    CASE WHEN isfinite(typed_sigserver_disconnect_dt) THEN typed_sigserver_disconnect_dt END AS sigserver_disconnect_dt,
+    typed_trans_date AS trans_date,
+    typed_room_connect_dt AS room_connect_dt,
+    typed_room_disconnect_dt AS room_disconnect_dt,
+    typed_sigserver_connect_dt AS sigserver_connect_dt,
+    typed_sigserver_disconnect_dt AS sigserver_disconnect_dt,
     coalesce(
         typed_room_duration_s,
-        CASE WHEN isfinite(typed_room_connect_dt) AND isfinite(typed_room_disconnect_dt) THEN
-            try_cast(
-                (epoch_us(typed_room_disconnect_dt)::HUGEINT - epoch_us(typed_room_connect_dt)) * 0.000001
-                AS DECIMAL(18,3)
-            )
-        END
+        try_cast(
+            (epoch_us(typed_room_disconnect_dt)::HUGEINT - epoch_us(typed_room_connect_dt)) * 0.000001
+            AS DECIMAL(18,3)
+        )
     ) AS room_duration_s,
     typed_sigserver_duration_s AS sigserver_duration_s,
     typed_hold_duration_s AS hold_duration_s,
@@ -177,11 +175,11 @@ SELECT
         CASE WHEN bare_sigserver THEN 'sigserver' END,
         CASE WHEN bare_published_track THEN 'published_track' END,
         CASE WHEN bare_usage THEN 'usage' END,
-        CASE WHEN trans_date IS NOT NULL AND isfinite(typed_trans_date) IS NOT TRUE THEN 'trans_date' END,
-        CASE WHEN room_connect_dt IS NOT NULL AND isfinite(typed_room_connect_dt) IS NOT TRUE THEN 'room_connect_dt' END,
-        CASE WHEN room_disconnect_dt IS NOT NULL AND isfinite(typed_room_disconnect_dt) IS NOT TRUE THEN 'room_disconnect_dt' END,
-        CASE WHEN sigserver_connect_dt IS NOT NULL AND isfinite(typed_sigserver_connect_dt) IS NOT TRUE THEN 'sigserver_connect_dt' END,
-        CASE WHEN sigserver_disconnect_dt IS NOT NULL AND isfinite(typed_sigserver_disconnect_dt) IS NOT TRUE THEN 'sigserver_disconnect_dt' END,
+        CASE WHEN trans_date IS NOT NULL AND typed_trans_date IS NULL THEN 'trans_date' END,
+        CASE WHEN room_connect_dt IS NOT NULL AND typed_room_connect_dt IS NULL THEN 'room_connect_dt' END,
+        CASE WHEN room_disconnect_dt IS NOT NULL AND typed_room_disconnect_dt IS NULL THEN 'room_disconnect_dt' END,
+        CASE WHEN sigserver_connect_dt IS NOT NULL AND typed_sigserver_connect_dt IS NULL THEN 'sigserver_connect_dt' END,
+        CASE WHEN sigserver_disconnect_dt IS NOT NULL AND typed_sigserver_disconnect_dt IS NULL THEN 'sigserver_disconnect_dt' END,
         CASE WHEN room_duration_s IS NOT NULL AND typed_room_duration_s IS NULL THEN 'room_duration_s' END,
         CASE WHEN sigserver_duration_s IS NOT NULL AND typed_sigserver_duration_s IS NULL THEN 'sigserver_duration_s' END,
         CASE WHEN hold_duration_s IS NOT NULL AND typed_hold_duration_s IS NULL THEN 'hold_duration_s' END,

@@ -4,7 +4,8 @@ INSERT INTO conference_usage BY NAME
 WITH records AS (
     SELECT
         call_detail_records.*,
-        touched.conf_num AS conference,
+        conference_number,
+        touched.conf_num IS NULL AS is_nameless,
         coalesce(nullif(user_ref, ''), nullif(user_name, ''), cdr_id) AS participant,
         (room_duration_s::DECIMAL(24,3) * 1000)::HUGEINT AS room_duration_ms
     FROM call_detail_records
@@ -15,52 +16,50 @@ WITH records AS (
 ),
 
 conference_days AS (
-    SELECT conference, usage_date, usage_date - lag(usage_date) OVER (
-        PARTITION BY conference ORDER BY usage_date
+    SELECT conference_number, is_nameless, usage_date, usage_date - lag(usage_date) OVER (
+        PARTITION BY conference_number ORDER BY usage_date
     ) AS gap
-    FROM (SELECT DISTINCT conference, usage_date FROM records)
+    FROM (SELECT DISTINCT conference_number, is_nameless, usage_date FROM records)
 ),
 
 conference_starts AS (
-    SELECT conference, usage_date, max(
-        CASE WHEN gap IS NULL OR gap > 7 OR conference IS NULL THEN usage_date END
-    ) OVER (PARTITION BY conference ORDER BY usage_date) AS first_date
+    SELECT conference_number, usage_date, max(
+        CASE WHEN gap IS NULL OR gap > 7 OR is_nameless THEN usage_date END
+    ) OVER (PARTITION BY conference_number ORDER BY usage_date) AS first_date
     FROM conference_days
 ),
 
 connections AS (
     SELECT records.*, conference_starts.first_date
     FROM records
-    JOIN conference_starts
-        ON conference_starts.conference IS NOT DISTINCT FROM records.conference
-        AND conference_starts.usage_date = records.usage_date
+    JOIN conference_starts USING (conference_number, usage_date)
 ),
 
-moments AS (
-    SELECT conference, first_date, room_connect_dt AS moment, 1 AS step
-    FROM connections
-    WHERE room_connect_dt < room_disconnect_dt
-    UNION ALL
-    SELECT conference, first_date, room_disconnect_dt, -1
+stays AS (
+    SELECT conference_number, first_date, room_connect_dt, room_disconnect_dt
     FROM connections
     WHERE room_connect_dt < room_disconnect_dt
 ),
 
 peaks AS (
-    SELECT conference, first_date, max(open_connections) AS peak_participants
+    SELECT conference_number, first_date, max(open_connections) AS peak_participants
     FROM (
-        SELECT conference, first_date, sum(step) OVER (
-            PARTITION BY conference, first_date ORDER BY moment, step ROWS UNBOUNDED PRECEDING
+        SELECT conference_number, first_date, sum(step) OVER (
+            PARTITION BY conference_number, first_date ORDER BY moment, step ROWS UNBOUNDED PRECEDING
         ) AS open_connections
-        FROM moments
+        FROM (
+            SELECT conference_number, first_date, room_connect_dt AS moment, 1 AS step FROM stays
+            UNION ALL
+            SELECT conference_number, first_date, room_disconnect_dt, -1 FROM stays
+        )
     )
-    GROUP BY conference, first_date
+    GROUP BY conference_number, first_date
 ),
 
 conferences AS (
     SELECT
+        conference_number,
         first_date,
-        conference,
         max(usage_date) AS last_usage_date,
         min(nullif(room_id, '')) AS room_id,
         min(nullif(conf_name, '')) AS conf_name,
@@ -75,15 +74,16 @@ conferences AS (
         min(room_connect_dt) AS first_connect_dt,
         max(room_disconnect_dt) AS last_disconnect_dt
     FROM connections
-    GROUP BY first_date, conference
+    GROUP BY conference_number, first_date
 )
 
 SELECT
     conferences.first_date AS usage_date,
-    conferences.conference AS conf_num,
-    conferences.* EXCLUDE (first_date, conference),
+    touched_conferences.conf_num,
+    conferences.* EXCLUDE (conference_number, first_date),
     coalesce(peaks.peak_participants, 0) AS peak_participants
 FROM conferences
+JOIN touched_conferences USING (conference_number)
 LEFT JOIN peaks
-    ON peaks.conference IS NOT DISTINCT FROM conferences.conference
+    ON peaks.conference_number = conferences.conference_number
     AND peaks.first_date = conferences.first_date;

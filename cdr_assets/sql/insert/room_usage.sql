@@ -1,5 +1,6 @@
 -- One row a room of the UTC day. Seconds are summed as whole milliseconds, so that sums are exact in any order; minutes
--- are rounded once, half up. The peak is a running count over joins (+1) and leaves (-1), leaves first at one instant.
+-- are rounded once, half up. The peak is a running count over joins (+1) and leaves (-1), leaves first at one instant;
+-- for it rooms are numbered, since a number sorts faster than a text.
 INSERT INTO room_usage BY NAME
 WITH connections AS (
     SELECT
@@ -10,25 +11,31 @@ WITH connections AS (
     WHERE usage_date = $usage_date
 ),
 
-moments AS (
-    SELECT room_id, room_connect_dt AS moment, 1 AS step
+room_numbers AS (
+    SELECT room_id, row_number() OVER () AS room_number
+    FROM (SELECT DISTINCT room_id FROM connections)
+),
+
+stays AS (
+    SELECT room_number, room_connect_dt, room_disconnect_dt
     FROM connections
-    WHERE room_connect_dt < room_disconnect_dt
-    UNION ALL
-    SELECT room_id, room_disconnect_dt, -1
-    FROM connections
+    JOIN room_numbers ON room_numbers.room_id IS NOT DISTINCT FROM connections.room_id
     WHERE room_connect_dt < room_disconnect_dt
 ),
 
 peaks AS (
-    SELECT room_id, max(open_connections) AS peak_participants
+    SELECT room_number, max(open_connections) AS peak_participants
     FROM (
-        SELECT room_id, sum(step) OVER (
-            PARTITION BY room_id ORDER BY moment, step ROWS UNBOUNDED PRECEDING
+        SELECT room_number, sum(step) OVER (
+            PARTITION BY room_number ORDER BY moment, step ROWS UNBOUNDED PRECEDING
         ) AS open_connections
-        FROM moments
+        FROM (
+            SELECT room_number, room_connect_dt AS moment, 1 AS step FROM stays
+            UNION ALL
+            SELECT room_number, room_disconnect_dt, -1 FROM stays
+        )
     )
-    GROUP BY room_id
+    GROUP BY room_number
 ),
 
 rooms AS (
@@ -52,4 +59,5 @@ rooms AS (
 
 SELECT rooms.*, coalesce(peaks.peak_participants, 0) AS peak_participants
 FROM rooms
-LEFT JOIN peaks ON peaks.room_id IS NOT DISTINCT FROM rooms.room_id;
+JOIN room_numbers ON room_numbers.room_id IS NOT DISTINCT FROM rooms.room_id
+LEFT JOIN peaks USING (room_number);

@@ -1,0 +1,84 @@
+"""The environment variables, each validated once; README.md has them in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+
+from cdr_assets.client import BASE_URL
+from cdr_assets.decisions import Timing
+
+
+class Variable(NamedTuple):
+    """A number in the environment, with its default and the range it must lie in."""
+
+    name: str
+    default: float
+    least: float
+    most: float
+
+    def read(self, environ: Mapping[str, str]) -> float:
+        """Its value. Raises ValueError, naming the variable and the range, where it is none."""
+        text = environ.get(self.name)
+        if not text:
+            return self.default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not self.least <= value <= self.most:
+            raise ValueError(f"{self.name} is {text!r}: give a number from {self.least:g} to {self.most:g}")
+        return value
+
+
+SETTLE_MINUTES = Variable("CDR_SETTLE_MINUTES", 60, 0, 1440)
+SETTLING_DAYS = Variable("CDR_SETTLING_DAYS", 3, 0, 31)
+SETTLING_HOURS = Variable("CDR_SETTLING_HOURS", 6, 0.001, 168)
+TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400)
+AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the code location can be told."""
+
+    app_id: str
+    app_key: str
+    base_url: str
+    data_dir: Path
+    start_date: str
+    timing: Timing
+    tick_s: int
+    agreement_sample: int
+    alert_webhook_url: str
+    ui_url: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """The settings in `environ`. Raises ValueError, naming the variable and the remedy, for one that is wrong."""
+
+        def secret(name: str) -> str:
+            # Dagster shows the name of the variable where it would show the value of a setting.
+            return dg.EnvVar(name) if environ.get(name) else ""
+
+        return cls(
+            app_id=secret("ENABLEX_APP_ID"),
+            app_key=secret("ENABLEX_APP_KEY"),
+            base_url=environ.get("ENABLEX_BASE_URL") or BASE_URL,
+            data_dir=Path(environ.get("CDR_DATA_DIR") or "data").resolve(),
+            start_date=environ.get("CDR_START_DATE") or "2025-01-01",
+            timing=Timing(
+                settle=timedelta(minutes=SETTLE_MINUTES.read(environ)),
+                settling_days=int(SETTLING_DAYS.read(environ)),
+                again_every=timedelta(hours=SETTLING_HOURS.read(environ)),
+            ),
+            tick_s=int(TICK_SECONDS.read(environ)),
+            agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),
+            alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
+            ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
+        )

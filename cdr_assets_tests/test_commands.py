@@ -1,0 +1,318 @@
+"""The code location as processes: its commands, many at once, and killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler
+from itertools import chain
+from pathlib import Path
+from random import Random
+from threading import Event
+from types import FrameType
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import cdr_assets
+from cdr_assets.definitions import code_location
+from cdr_assets.sandbox.calls import records_of_day
+from cdr_assets.sandbox.server import Sandbox, serve
+from cdr_assets.warehouse import TABLES
+from cdr_assets_tests.conftest import SETTINGS, Locate, Script, plain_environment, record
+from cdr_assets_tests.reference import Record
+from cdr_assets_tests.tables import assert_exact, in_order, read
+
+DAY = date(2026, 11, 2)
+CHECKOUT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+EVERY_ASSET = 'key:"period_cdr"+'
+MATERIALIZE = [str(BIN / "dagster"), "asset", "materialize", "-m", "cdr_assets.definitions", "--select", EVERY_ASSET]
+PATIENCE = 120
+
+Run = Callable[..., "subprocess.Popen[str]"]
+
+
+def days(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=number) for number in range(count)]
+
+
+def true_records(*days: date) -> list[Record]:
+    return list(chain.from_iterable(records_of_day(SETTINGS, day) for day in days))
+
+
+def temporary_files(data_dir: Path) -> list[str]:
+    """What is on disk beside records, quarantine, marks, the warehouse and the locks that stay."""
+    lasting = re.compile(
+        r"landing/usage_date=[^/]+/[^/]+\.ndjson\.zst|landing/\.staging\.lock|quarantine/.+\.txt|built/.+"
+        r"|cdr\.duckdb(\.lock)?"
+    )
+    files = (str(path.relative_to(data_dir)) for path in data_dir.rglob("*") if path.is_file())
+    folders = (str(path.relative_to(data_dir)) for path in data_dir.rglob(".staging-*"))
+    return [path for path in chain(files, folders) if not lasting.fullmatch(path)]
+
+
+# Commands
+
+
+class Command:
+    """A command that runs while others are started; nothing of the environment but where EnableX and the data are."""
+
+    def __init__(self, words: list[str], environment: Mapping[str, str], folder: Path, cwd: Path | None = None) -> None:
+        self.data_dir = folder / "data"
+        cwd = cwd or folder
+        folder.mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={
+                **plain_environment(),
+                **environment,
+                "CDR_DATA_DIR": str(self.data_dir),
+                "DAGSTER_DISABLE_TELEMETRY": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def said(self) -> str:
+        """All that it said, when it is done; fails unless it ended well."""
+        said, _ = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, said
+        return said
+
+    def wait_for(self, words: str) -> None:
+        """Reads what it says up to the line with these words."""
+        assert self.process.stdout is not None
+        assert any(words in line for line in self.process.stdout), f"it never said {words!r}"
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Command]]:
+    """Every command of this section, started together."""
+    folder = tmp_path_factory.mktemp("commands")
+    home = folder / "home"
+    home.mkdir()
+    dg_command = str(BIN / "dg")
+    with serve(SETTINGS) as sandbox:
+        at_home = {**sandbox.environment, "DAGSTER_HOME": str(home)}
+        launch = [dg_command, "launch", "--assets", EVERY_ASSET]
+        commands = {
+            "day": Command([*MATERIALIZE, "--partition", str(DAY)], sandbox.environment, folder / "day"),
+            "range": Command(
+                [*MATERIALIZE, "--partition-range", f"{DAY}...{DAY + timedelta(days=2)}"],
+                sandbox.environment,
+                folder / "range",
+            ),
+            "launch": Command([*launch, "--partition", str(DAY)], at_home, folder / "launch", CHECKOUT),
+            "list": Command([dg_command, "list", "defs", "--json"], at_home, folder / "list", CHECKOUT),
+            "check": Command([dg_command, "check", "defs"], at_home, folder / "check", CHECKOUT),
+        }
+        yield commands
+        for command in commands.values():
+            if command.process.poll() is None:
+                command.kill()
+
+
+def test_a_day_is_materialized_by_one_command_from_any_folder(commands: dict[str, Command]) -> None:
+    commands["day"].said()
+    assert_exact(commands["day"].data_dir / "cdr.duckdb", true_records(DAY))
+    assert temporary_files(commands["day"].data_dir) == []
+
+
+def test_a_range_is_materialized_by_one_command_from_any_folder(commands: dict[str, Command]) -> None:
+    commands["range"].said()
+    assert_exact(commands["range"].data_dir / "cdr.duckdb", true_records(*days(DAY, 3)))
+    assert temporary_files(commands["range"].data_dir) == []
+
+
+def test_dg_launches_a_day(commands: dict[str, Command]) -> None:
+    commands["launch"].said()
+    assert_exact(commands["launch"].data_dir / "cdr.duckdb", true_records(DAY))
+
+
+def test_dg_lists_every_asset_and_the_job(commands: dict[str, Command]) -> None:
+    said = commands["list"].said()
+    defs = json.loads(said[said.index("{") :])
+    assert {"period_cdr", *TABLES} <= {asset["key"] for asset in defs["assets"]}
+    assert "daily_cdr" in {job["name"] for job in defs["jobs"]}
+    assert not commands["list"].data_dir.exists(), "looking at the definitions makes no files"
+
+
+def test_dg_finds_nothing_wrong_with_the_definitions(commands: dict[str, Command]) -> None:
+    assert "loaded successfully" in commands["check"].said()
+
+
+# Many processes, and killed ones: each forks off a server that has imported what a run needs.
+
+
+def materialize(environment: Mapping[str, str], day: date, together: Any, fatal_step: int, steps: Any) -> None:
+    """Runs the daily job for a day when all are ready, and dies at one of the package's steps if that is not 0."""
+    for name in set(os.environ) - set(plain_environment()):
+        del os.environ[name]
+    os.environ.update(environment)
+    job = code_location(os.environ).resolve_job_def("daily_cdr")
+    with dg.DagsterInstance.ephemeral() as instance:
+        together.wait()
+        if steps is not None:
+            sys.setprofile(dying_at(fatal_step, steps))
+        result = job.execute_in_process(instance=instance, partition_key=str(day), raise_on_error=False)
+        sys.setprofile(None)
+    sys.exit(0 if result.success else 1)
+
+
+def dying_at(fatal_step: int, steps: Any) -> Callable[[FrameType, str, Any], None]:
+    """Counts every call and return in the package, and of what it calls, and ends the process at one of them."""
+    package = str(Path(cdr_assets.__file__).parent)
+
+    def step(frame: FrameType, _event: str, _argument: Any) -> None:
+        if frame.f_code.co_filename.startswith(package):
+            steps.value += 1
+            if steps.value == fatal_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return step
+
+
+Materialize = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def forking() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cdr_assets_tests.test_commands"])
+    return context
+
+
+@pytest.mark.parametrize("count", [8])
+def test_many_processes_write_their_days_at_once(
+    forking: Any, sandbox: Sandbox, tmp_path: Path, count: int
+) -> None:
+    environment = {**sandbox.environment, "CDR_DATA_DIR": str(tmp_path)}
+    together = forking.Barrier(count)
+    span = days(DAY, count)
+    writers = [forking.Process(target=materialize, args=(environment, day, together, 0, None)) for day in span]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(PATIENCE)
+    assert [writer.exitcode for writer in writers] == [0] * count
+    assert_exact(tmp_path / "cdr.duckdb", true_records(*span))
+    assert temporary_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("count", [4])
+def test_many_processes_write_one_day_at_once(forking: Any, sandbox: Sandbox, tmp_path: Path, count: int) -> None:
+    environment = {**sandbox.environment, "CDR_DATA_DIR": str(tmp_path)}
+    together = forking.Barrier(count)
+    writers = [forking.Process(target=materialize, args=(environment, DAY, together, 0, None)) for _ in range(count)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(PATIENCE)
+    assert [writer.exitcode for writer in writers] == [0] * count
+    assert_exact(tmp_path / "cdr.duckdb", true_records(DAY))
+    assert temporary_files(tmp_path) == []
+
+
+def test_a_run_killed_at_any_step_leaves_whole_partitions_and_the_next_run_mends_the_rest(
+    forking: Any, locate: Locate, script: Script, tmp_path: Path
+) -> None:
+    moments = 10
+    vanishing, changing = record("vanishing", DAY), record("changing", DAY)
+    changed = {**changing, "room": {"room_id": "other", "duration": 90}}
+    before = locate(script.environment)
+    script.holds(DAY, vanishing, changing)
+    assert before.run(DAY).success
+    former = {table: in_order(read(before.warehouse, table)) for table in TABLES}
+    script.holds(DAY, changed, record("new", DAY), record("spilled", DAY + timedelta(days=1)))
+    expected = [vanishing, changed, record("new", DAY)]
+
+    def run(name: str, fatal_step: int = 0) -> tuple[Path, int, int]:
+        data_dir = tmp_path / name
+        if not data_dir.exists():
+            shutil.copytree(before.data_dir, data_dir)
+        environment = {**script.environment, "CDR_AGREEMENT_SAMPLE": "0", "CDR_DATA_DIR": str(data_dir)}
+        steps = forking.Value("i", 0, lock=False)
+        process = forking.Process(target=materialize, args=(environment, DAY, forking.Barrier(1), fatal_step, steps))
+        process.start()
+        process.join(PATIENCE)
+        return data_dir, process.exitcode, steps.value
+
+    whole, exit_code, steps = run("whole")
+    assert exit_code == 0
+    assert steps > 10 * moments
+    latter = {table: in_order(read(whole / "cdr.duckdb", table)) for table in TABLES}
+    assert all(former[table] != latter[table] for table in TABLES)
+
+    chance = Random(steps)
+    for number in range(moments):
+        fatal_step = int(steps * (number + chance.random()) / moments) + 1
+        data_dir, exit_code, _ = run(f"killed-{number}", fatal_step)
+        assert exit_code == -signal.SIGKILL
+        for table in TABLES:
+            assert in_order(read(data_dir / "cdr.duckdb", table)) in (former[table], latter[table]), fatal_step
+        _, exit_code, _ = run(f"killed-{number}")
+        assert exit_code == 0, fatal_step
+        assert_exact(data_dir / "cdr.duckdb", expected)
+        assert temporary_files(data_dir) == [], fatal_step
+
+
+def test_a_killed_command_leaves_nothing_that_the_next_run_minds(
+    locate: Locate, script: Script, tmp_path: Path
+) -> None:
+    records = records_of_day(SETTINGS, DAY)
+    body = json.dumps({"result": "0", "cdr": records}).encode()
+    asked, half_way = Event(), Event()
+
+    def stall(sent: bytes, stalled: Event) -> Callable[[BaseHTTPRequestHandler], None]:
+        def send(handler: BaseHTTPRequestHandler) -> None:
+            if sent:
+                handler.send_response(200)
+                handler.send_header("Content-Length", str(len(body)))
+                handler.end_headers()
+                handler.wfile.write(sent)
+            stalled.set()
+            handler.connection.recv(1)  # until the client is gone
+            handler.close_connection = True
+
+        return send
+
+    half, tables = DAY + timedelta(days=1), DAY + timedelta(days=2)
+    script.answers_with(DAY, stall(b"", asked))
+    script.answers_with(half, stall(body[: len(body) // 2], half_way))
+    script.holds(tables, *records_of_day(SETTINGS, tables))
+    commands = [
+        Command([*MATERIALIZE, "--partition", str(day)], script.environment, tmp_path / str(day))
+        for day in (DAY, half, tables)
+    ]
+    for command, moment in zip(commands, (asked, half_way, "Materialized value period_cdr"), strict=True):
+        if isinstance(moment, Event):
+            assert moment.wait(PATIENCE)
+        else:
+            command.wait_for(moment)
+        command.kill()
+        assert command.process.returncode == -signal.SIGKILL
+
+    for command, day in zip(commands, (DAY, half, tables), strict=True):
+        script.holds(day, *records_of_day(SETTINGS, day))
+        assert temporary_files(command.data_dir) or day == tables, "it was killed before it began"
+        location = locate(script.environment, command.data_dir)
+        assert location.run(day).success
+        assert_exact(location.warehouse, true_records(day))
+        assert temporary_files(command.data_dir) == []
