@@ -135,7 +135,7 @@ def landed_days(now: datetime, landed: Mapping[date, str], built: Mapping[date, 
     """Rebuilds the days whose files in the landing zone are not those that their tables were built from."""
     changed = sorted(day for day, files in landed.items() if built.get(day) != files)
     if not changed:
-        return Decision([], f"the tables hold all that landed, {len(landed)} days")
+        return Decision([], f"the tables hold all that landed, {_counted(len(landed))}")
     return _decide(now, changed, runs, "changed")
 
 
@@ -157,14 +157,14 @@ def _decide(now: datetime, wanted: Sequence[date], runs: Runs, kind: str) -> Dec
     alone = [[day] for day in ready if day in runs.failures]
     together = ranges(day for day in ready if day not in runs.failures)
     requested = sorted([*alone, *together])[: max(MOST_RUNS - runs.in_flight_count, 0)]
-    told = [f"{len(wanted)} days are {kind}"]
+    told = [f"{_counted(len(wanted))} {kind}"]
     if under_way := len(wanted) - len(idle):
         told.append(f"{under_way} under way")
     if waiting:
         following = min(waiting, key=lambda day: waiting[day])
         told.append(f"{len(waiting)} failed, {following} is tried again at {_clock(waiting[following])}")
     if left := len(ready) - sum(map(len, requested)):
-        told.append(f"{left} wait for runs under way")
+        told.append(f"{left} left until a run ends")
     return Decision(requested, "; ".join(told))
 
 
@@ -187,6 +187,10 @@ def days_between(first: date, last: date) -> list[date]:
 def midnight(day: date) -> datetime:
     """When the UTC day begins."""
     return datetime.combine(day, time(), timezone.utc)
+
+
+def _counted(days: int) -> str:
+    return f"{days} day" if days == 1 else f"{days} days"
 
 
 def _clock(when: datetime) -> str:

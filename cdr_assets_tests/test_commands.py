@@ -106,12 +106,14 @@ class Command:
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Command]]:
     """Every command of this section, started together."""
     folder = tmp_path_factory.mktemp("commands")
-    home = folder / "home"
-    home.mkdir()
-    dg_command = str(BIN / "dg")
     with serve(SETTINGS) as sandbox:
-        at_home = {**sandbox.environment, "DAGSTER_HOME": str(home)}
-        launch = [dg_command, "launch", "--assets", EVERY_ASSET]
+
+        def in_checkout(name: str, *words: str) -> Command:
+            home = folder / f"{name}-home"
+            home.mkdir()
+            environment = {**sandbox.environment, "DAGSTER_HOME": str(home)}
+            return Command([str(BIN / "dg"), *words], environment, folder / name, CHECKOUT)
+
         commands = {
             "day": Command([*MATERIALIZE, "--partition", str(DAY)], sandbox.environment, folder / "day"),
             "range": Command(
@@ -119,9 +121,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Com
                 sandbox.environment,
                 folder / "range",
             ),
-            "launch": Command([*launch, "--partition", str(DAY)], at_home, folder / "launch", CHECKOUT),
-            "list": Command([dg_command, "list", "defs", "--json"], at_home, folder / "list", CHECKOUT),
-            "check": Command([dg_command, "check", "defs"], at_home, folder / "check", CHECKOUT),
+            "launch": in_checkout("launch", "launch", "--assets", EVERY_ASSET, "--partition", str(DAY)),
+            "list": in_checkout("list", "list", "defs", "--json"),
+            "check": in_checkout("check", "check", "defs"),
         }
         yield commands
         for command in commands.values():
@@ -161,14 +163,17 @@ def test_dg_finds_nothing_wrong_with_the_definitions(commands: dict[str, Command
 # Many processes, and killed ones: each forks off a server that has imported what a run needs.
 
 
-def materialize(environment: Mapping[str, str], day: date, together: Any, fatal_step: int, steps: Any) -> None:
-    """Runs the daily job for a day when all are ready, and dies at one of the package's steps if that is not 0."""
+def materialize(
+    environment: Mapping[str, str], day: date, together: Any = None, steps: Any = None, fatal_step: int = 0
+) -> None:
+    """Runs the daily job for a day, when all are ready, and dies at one of the package's steps if that is not 0."""
     for name in set(os.environ) - set(plain_environment()):
         del os.environ[name]
     os.environ.update(environment)
     job = code_location(os.environ).resolve_job_def("daily_cdr")
     with dg.DagsterInstance.ephemeral() as instance:
-        together.wait()
+        if together:
+            together.wait()
         if steps is not None:
             sys.setprofile(dying_at(fatal_step, steps))
         result = job.execute_in_process(instance=instance, partition_key=str(day), raise_on_error=False)
@@ -206,7 +211,7 @@ def test_many_processes_write_their_days_at_once(
     environment = {**sandbox.environment, "CDR_DATA_DIR": str(tmp_path)}
     together = forking.Barrier(count)
     span = days(DAY, count)
-    writers = [forking.Process(target=materialize, args=(environment, day, together, 0, None)) for day in span]
+    writers = [forking.Process(target=materialize, args=(environment, day, together)) for day in span]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -220,7 +225,7 @@ def test_many_processes_write_their_days_at_once(
 def test_many_processes_write_one_day_at_once(forking: Any, sandbox: Sandbox, tmp_path: Path, count: int) -> None:
     environment = {**sandbox.environment, "CDR_DATA_DIR": str(tmp_path)}
     together = forking.Barrier(count)
-    writers = [forking.Process(target=materialize, args=(environment, DAY, together, 0, None)) for _ in range(count)]
+    writers = [forking.Process(target=materialize, args=(environment, DAY, together)) for _ in range(count)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -249,7 +254,7 @@ def test_a_run_killed_at_any_step_leaves_whole_partitions_and_the_next_run_mends
             shutil.copytree(before.data_dir, data_dir)
         environment = {**script.environment, "CDR_AGREEMENT_SAMPLE": "0", "CDR_DATA_DIR": str(data_dir)}
         steps = forking.Value("i", 0, lock=False)
-        process = forking.Process(target=materialize, args=(environment, DAY, forking.Barrier(1), fatal_step, steps))
+        process = forking.Process(target=materialize, args=(environment, DAY, None, steps, fatal_step))
         process.start()
         process.join(PATIENCE)
         return data_dir, process.exitcode, steps.value
