@@ -179,7 +179,9 @@ class _Writers:
         file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
         if not path.name.endswith(RECORDS_SUFFIX):
             return file
-        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(file)
+        # The first day of an answer is nearly always nearly all of it: that one is compressed beside the reading.
+        threads = 0 if self._open else 1
+        return zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=threads).stream_writer(file)
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         for writer in self._open.values():
