@@ -83,7 +83,7 @@ def _answer(question: Question, client: EnableX, zone: LandingZone, day: date) -
             return
         # Typed by the same statement as the table, so that only true differences show.
         with in_memory(staged.folder) as connection:
-            tables.replace_call_detail_records(connection, day, [staged.records_file(day)])
+            tables.replace_call_detail_records(connection, day, lambda day: [staged.records_file(day)])
             for each in run(connection, "select/seconds_by_record", usage_date=day):
                 answer[each["cdr_id"]] = each["room_duration_s"]
 

@@ -4,8 +4,12 @@ All four are computed by one step. It finishes a day, checks included, before it
 partition as it is done: a range that fails at its tenth day has nine good days, in the tables and in Dagster.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import date
+from queue import SimpleQueue
 from typing import Any
 
 import dagster as dg
@@ -117,10 +121,13 @@ def on_demand_assets(utc_days: dg.PartitionsDefinition[str]) -> list[dg.AssetSpe
     return [spec.replace_attributes(partitions_def=utc_days) for spec in ON_DEMAND_SPECS]
 
 
-def daily_assets(utc_days: dg.PartitionsDefinition[str], agreement_sample: int) -> dg.AssetsDefinition:
+def daily_assets(
+    utc_days: dg.PartitionsDefinition[str], fetch_concurrency: int, agreement_sample: int
+) -> dg.AssetsDefinition:
     """The four daily assets and their checks, partitioned by `utc_days`; a range is one run.
 
-    `agreement_sample` is how many rooms, and how many conferences, the check routes_agree asks for; 0: none.
+    Up to `fetch_concurrency` days are fetched side by side. `agreement_sample` is how many rooms, and how many
+    conferences, the check routes_agree asks for; 0: none.
     """
 
     @dg.multi_asset(
@@ -137,19 +144,18 @@ def daily_assets(utc_days: dg.PartitionsDefinition[str], agreement_sample: int) 
         landing: LandingResource,
         warehouse: WarehouseResource,
     ) -> Iterator[dg.AssetCheckResult]:
-        run = DailyRun(context, landing.zone, warehouse)
         days = [date.fromisoformat(key) for key in context.partition_keys]
+        run = DailyRun(context, landing.zone, warehouse)
         left = list(days)
         try:
-            with enablex.client() as client:
-                for day in days:
-                    run.land(day, client, config.replace)
-                    run.build(day)
-                    left.remove(day)
-                    context.log.info(run.summary(day))
-                run.compare_routes(days[-1], client, agreement_sample)
-                for day in sorted(run.days_to_rebuild.intersection(days)):
-                    run.build(day)
+            for day, intake in run.fetched(days, enablex, config.replace, fetch_concurrency):
+                run.take(day, intake)
+                run.build(day)
+                left.remove(day)
+                context.log.info(run.summary(day))
+            run.compare_routes(days[-1], enablex, agreement_sample)
+            for day in sorted(run.days_to_rebuild.intersection(days)):
+                run.build(day)
         except Exception as error:
             yield from run.report.results()
             done = [day for day in days if day not in left]
@@ -173,11 +179,46 @@ class DailyRun:
         self._zone = zone
         self._warehouse = warehouse
 
-    def land(self, day: date, client: EnableX, replace: bool) -> None:
-        """Fetches the day and lands its records."""
+    def fetched(
+        self, days: list[date], enablex: EnableXResource, replace: bool, concurrency: int
+    ) -> Iterator[tuple[date, Intake | None]]:
+        """Each day once its answer has landed, in order, while the next ones are on their way.
+
+        None in the place of the answer when the run does not fetch.
+        """
         if PERIOD not in self._selected:
+            yield from ((day, None) for day in days)
             return
-        intake = take_in(self._zone, lambda receive: client.period(day, day, receive), "period", [day], replace)
+        with ExitStack() as stack:
+            clients = SimpleQueue[EnableX]()
+            for _ in range(min(concurrency, len(days))):
+                clients.put(stack.enter_context(enablex.client()))
+
+            def fetch(day: date) -> Intake:
+                client = clients.get()
+                try:
+                    return take_in(
+                        self._zone, lambda receive: client.period(day, day, receive), "period", [day], replace
+                    )
+                finally:
+                    clients.put(client)
+
+            pool = stack.enter_context(ThreadPoolExecutor(concurrency))
+            # When a day fails, those not begun are not asked for any more.
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+            under_way = deque[tuple[date, Future[Intake]]]()
+            for day in days:
+                under_way.append((day, pool.submit(fetch, day)))
+                if len(under_way) > concurrency:
+                    first, answer = under_way.popleft()
+                    yield first, answer.result()
+            for first, answer in under_way:
+                yield first, answer.result()
+
+    def take(self, day: date, intake: Intake | None) -> None:
+        """Records what the day's answer brought."""
+        if intake is None:
+            return
         self.days_to_rebuild.update(intake.changed_days)
         self._record(PERIOD, day, period_metadata(day, intake))
         self.report.take_intake(day, intake)
@@ -189,13 +230,16 @@ class DailyRun:
             return
         built = self._warehouse.built
         with self._warehouse.get_connection() as connection:
+            moved_from: set[date] = set()
             for table in selected:
                 if table == "call_detail_records":
-                    files = self._zone.files(day)
-                    count = tables.replace_call_detail_records(connection, day, files)
-                    built_from = version(files)
+                    with self._zone.lock(day):
+                        count, moved_from = tables.replace_call_detail_records(connection, day, self._zone.files)
+                        built_from = version(self._zone.files(day))
                 else:
                     replace = tables.replace_room_usage if table == "room_usage" else tables.replace_conference_usage
+                    for other in moved_from:
+                        replace(connection, other)
                     count = replace(connection, day)
                     built_from = built.versions("call_detail_records").get(day, "none")
                 self._record(table, day, {"dagster/row_count": count})
@@ -203,11 +247,12 @@ class DailyRun:
                 built.mark(table, day, built_from)
         self.days_to_rebuild.discard(day)
 
-    def compare_routes(self, day: date, client: EnableX, sample: int) -> None:
+    def compare_routes(self, day: date, enablex: EnableXResource, sample: int) -> None:
         """Asks the other routes for some of the day, where the run fetches and the check is wanted."""
         if not (sample and self.report.wants_routes and {PERIOD, "call_detail_records"} <= self._selected):
             return
-        agreement = compare_routes(self._warehouse.get_connection, client, self._zone, day, sample)
+        with enablex.client() as client:
+            agreement = compare_routes(self._warehouse.get_connection, client, self._zone, day, sample)
         for intake in agreement.intakes:
             self.days_to_rebuild.update(intake.changed_days)
         self.report.take_agreement(day, agreement)

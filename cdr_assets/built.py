@@ -47,10 +47,9 @@ class Built:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _marks(self, table: str) -> Iterator[tuple[date, str]]:
-        try:
-            names = os.listdir(self._folder / table)
-        except FileNotFoundError:
-            return
-        for name in sorted(names):
-            day, _, version = name.partition(".")
-            yield date.fromisoformat(day), version
+        with suppress(OSError):
+            for name in sorted(os.listdir(self._folder / table)):
+                day, _, version = name.partition(".")
+                # What else lies there is no mark.
+                with suppress(ValueError):
+                    yield date.fromisoformat(day), version

@@ -63,8 +63,8 @@ CHECKS = (
         "call_detail_records",
         "cdr_id_is_unique",
         "No cdr_id stands in the table twice, on the day itself or within 7 days of it.",
-        "A newer version of the record has another trans_date: materialize both days of the sample's records with "
-        "replace: true, so that only what EnableX now answers stays.",
+        "Of a record whose newer version has another trans_date the newest is kept, so rows were written past this "
+        "code location: run the job rebuild for the days in the sample.",
         blocking=True,
     ),
     Check(

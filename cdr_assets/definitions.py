@@ -23,7 +23,10 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     settings = Settings.read(environ)
     days = utc_days(settings.start_date)
     return dg.Definitions(
-        assets=[daily_assets(days, settings.agreement_sample), *on_demand_assets(days)],
+        assets=[
+            daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
+            *on_demand_assets(days),
+        ],
         jobs=[jobs.daily_cdr, jobs.rebuild, jobs.fetch_room(days), jobs.fetch_conference(days)],
         sensors=[
             sensors.closed_days(days, settings.timing, settings.tick_s),

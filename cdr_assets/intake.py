@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from threading import Lock
 
 from cdr_assets.landing import LandingZone, Staged
 from cdr_assets.records import Window
 from cdr_assets.warehouse import in_memory, run
+
+# Days are fetched side by side; comparing one of half a million records takes some hundred MB.
+_comparing = Lock()
 
 Receive = Callable[[Iterator[Window]], None]
 
@@ -65,7 +69,8 @@ def take_in(
         look(staged)
         records, changes = dict(staged.records), {}
         for day in sorted({*staged.records, *days}):
-            changes[day] = _land(zone, staged, day, covered=day in days, replace=replace and day in days)
+            with zone.lock(day):
+                changes[day] = _land(zone, staged, day, covered=day in days, replace=replace and day in days)
         return Intake(records, changes, dict(staged.set_aside), zone.commit_quarantine(staged))
 
 
@@ -89,7 +94,7 @@ def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, 
         return Change(new=staged.records[day]), []
     if len(older) == 1 and filecmp.cmp(older[0], answer, shallow=False):
         return Change(), []
-    with in_memory(staged.folder) as connection:
+    with _comparing, in_memory(staged.folder) as connection:
         (found,) = run(connection, "select/compare_landings", files=_paths([*older, answer]), answer=str(answer))
     kept = set(found["files_with_vanished"])
     return (

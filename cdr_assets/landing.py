@@ -71,6 +71,12 @@ class LandingZone:
         }
         return {day: files for day, files in days.items() if files}
 
+    def lock(self, day: date) -> FileLock:
+        """Whoever changes the day's files, or relies on them to stay, holds this meanwhile."""
+        locks = self.landing / ".locks"
+        _make_folder(locks)
+        return FileLock(locks / f"{day}.lock", mode=0o600)
+
     @contextmanager
     def staging(self, route: str, days: Iterable[date] = ()) -> Iterator[Staged]:
         """A locked folder for one answer of `route`; whatever is still in it is removed at the end.

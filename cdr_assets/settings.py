@@ -21,6 +21,7 @@ class Variable(NamedTuple):
     default: float
     least: float
     most: float
+    whole: bool = False
 
     def read(self, environ: Mapping[str, str]) -> float:
         """Its value. Raises ValueError, naming the variable and the range, where it is none."""
@@ -31,16 +32,18 @@ class Variable(NamedTuple):
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not self.least <= value <= self.most:
-            raise ValueError(f"{self.name} is {text!r}: give a number from {self.least:g} to {self.most:g}")
+        if not self.least <= value <= self.most or (self.whole and value != int(value)):
+            kind = "whole number" if self.whole else "number"
+            raise ValueError(f"{self.name} is {text!r}: give a {kind} from {self.least:g} to {self.most:g}")
         return value
 
 
 SETTLE_MINUTES = Variable("CDR_SETTLE_MINUTES", 60, 0, 1440)
-SETTLING_DAYS = Variable("CDR_SETTLING_DAYS", 3, 0, 31)
+SETTLING_DAYS = Variable("CDR_SETTLING_DAYS", 3, 0, 31, whole=True)
 SETTLING_HOURS = Variable("CDR_SETTLING_HOURS", 6, 0.001, 168)
-TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400)
-AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100)
+TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400, whole=True)
+FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 4, 1, 16)
+AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100, whole=True)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Settings:
     start_date: str
     timing: Timing
     tick_s: int
+    fetch_concurrency: int
     agreement_sample: int
     alert_webhook_url: str
     ui_url: str
@@ -78,6 +82,7 @@ class Settings:
                 again_every=timedelta(hours=SETTLING_HOURS.read(environ)),
             ),
             tick_s=int(TICK_SECONDS.read(environ)),
+            fetch_concurrency=int(FETCH_CONCURRENCY.read(environ)),
             agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),

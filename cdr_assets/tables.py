@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
 from cdr_assets.warehouse import WarehouseError, run, transaction
 
 
-def replace_call_detail_records(connection: duckdb.DuckDBPyConnection, usage_date: date, files: Sequence[Path]) -> int:
-    """Types the records in `files`, oldest first, as the partition's rows, one a cdr_id. Returns their number.
+class Load(NamedTuple):
+    """What came of a load: the partition's rows, and other days that lost a row to it."""
+
+    row_count: int
+    other_days: set[date]
+
+
+def replace_call_detail_records(
+    connection: duckdb.DuckDBPyConnection, usage_date: date, landed: Callable[[date], Sequence[Path]]
+) -> Load:
+    """Types the day's records as the partition's rows, one a cdr_id. `landed` gives a day's files, oldest first.
 
     Raises WarehouseError when the day never landed, which is not the same as a day without calls.
     """
+    files = [str(file) for file in landed(usage_date)]
     if not files:
         raise WarehouseError(
             f"{usage_date} has not landed, so its records are unknown: materialize period_cdr for it first"
         )
-    paths = [str(file) for file in files]
     with transaction(connection):
         run(connection, "delete/call_detail_records", usage_date=usage_date)
         # Only where a record comes more than once does the order of rows matter, and keeping it costs time.
         keep_order = len(files) > 1
-        counts = _insert_records(connection, usage_date, paths, keep_order)
+        counts = _insert_records(connection, usage_date, files, keep_order)
         if counts["repeated"]:
             if not keep_order:
                 run(connection, "delete/call_detail_records", usage_date=usage_date)
-                _insert_records(connection, usage_date, paths, keep_order=True)
+                _insert_records(connection, usage_date, files, keep_order=True)
             run(connection, "delete/repeated_records", usage_date=usage_date)
         if counts["unreadable"]:
             raise WarehouseError(
-                f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in {paths}; "
+                f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in {files}; "
                 "the partition keeps its former rows"
             )
         if counts["with_bare_parts"]:
-            run(connection, "update/lost_parts", usage_date=usage_date, files=paths)
-    return counts["records"] - counts["repeated"]
+            run(connection, "update/lost_parts", usage_date=usage_date, files=files)
+        left = _drop_moved_records(connection, usage_date, landed)
+    moved_away = left.count(usage_date)
+    return Load(counts["records"] - counts["repeated"] - moved_away, set(left) - {usage_date})
+
+
+def _drop_moved_records(
+    connection: duckdb.DuckDBPyConnection, usage_date: date, landed: Callable[[date], Sequence[Path]]
+) -> list[date]:
+    """Keeps the newest of the versions of a record that lie on several days. Returns the day of each row dropped."""
+    days = [row["usage_date"] for row in run(connection, "select/days_with_same_records", usage_date=usage_date)]
+    if not days:
+        return []
+    days.append(usage_date)
+    files = [str(file) for day in days for file in landed(day)]
+    return [row["usage_date"] for row in run(connection, "delete/moved_records", files=files, usage_dates=days)]
 
 
 def _insert_records(

@@ -36,13 +36,14 @@ class Location:
         self, first: date, last: date | None = None, *, assets: Sequence[str] = (), replace: bool = False
     ) -> dg.ExecuteInProcessResult:
         """Runs the daily job, or some of its assets, for a day or for a range of days."""
+        op = self.definitions.resolve_assets_def("period_cdr").node_def.name
         ends = {"start": str(first), "end": str(last)} if last else {}
         return self.definitions.resolve_job_def("daily_cdr").execute_in_process(
             instance=self.instance,
             partition_key=None if last else str(first),
             tags={f"dagster/asset_partition_range_{end}": day for end, day in ends.items()},
             asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
-            run_config={"ops": {"daily_cdr": {"config": {"replace": True}}}} if replace else None,
+            run_config={"ops": {op: {"config": {"replace": True}}}} if replace else None,
             raise_on_error=False,
         )
 

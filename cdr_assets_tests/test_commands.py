@@ -206,9 +206,7 @@ def forking() -> Any:
 
 
 @pytest.mark.parametrize("count", [8])
-def test_many_processes_write_their_days_at_once(
-    forking: Any, sandbox: Sandbox, tmp_path: Path, count: int
-) -> None:
+def test_many_processes_write_their_days_at_once(forking: Any, sandbox: Sandbox, tmp_path: Path, count: int) -> None:
     environment = {**sandbox.environment, "CDR_DATA_DIR": str(tmp_path)}
     together = forking.Barrier(count)
     span = days(DAY, count)

@@ -85,8 +85,7 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
 
 @pytest.mark.parametrize("table", TABLES)
 def test_dagster_shows_the_columns_of_each_table(location: Location, table: str) -> None:
-    (daily,) = (asset for asset in location.definitions.assets or () if dg.AssetKey(table) in asset.keys)
-    schema = daily.metadata_by_key[dg.AssetKey(table)]["dagster/column_schema"]
+    schema = location.definitions.resolve_assets_def(table).metadata_by_key[dg.AssetKey(table)]["dagster/column_schema"]
     shown = [(column.name, column.type, column.description) for column in schema.columns]
     assert shown == list(columns(table))
     assert all(description for _, _, description in shown)
@@ -485,9 +484,7 @@ def test_missing_credentials_are_named_before_any_call(locate: Locate, sandbox: 
     assert location.landed() == {}
 
 
-def test_no_credential_reaches_dagster(
-    scripted: Location, script: Script, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_no_credential_reaches_dagster(scripted: Location, script: Script, capfd: pytest.CaptureFixture[str]) -> None:
     def talkative(handler: BaseHTTPRequestHandler) -> None:
         words = f"refused {handler.headers['Authorization']} of {script.app_key}"
         answer(json.dumps({"error_code": "FORBIDDEN", "message": words}).encode(), 403)(handler)

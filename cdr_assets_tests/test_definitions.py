@@ -55,8 +55,12 @@ def shown(location: dg.Definitions) -> str:
     return "\n".join(
         [
             *(repr(each) for each in (location, resources, *resources.values(), *(location.assets or ()), *jobs)),
-            *(repr(resource.config_schema.default_value) for job in jobs for resource in job.resource_defs.values()
-              if resource.config_schema.default_provided),
+            *(
+                repr(resource.config_schema.default_value)
+                for job in jobs
+                for resource in job.resource_defs.values()
+                if resource.config_schema.default_provided
+            ),
             *(str(vars(sensor)) for sensor in location.sensors or ()),
         ]
     )
@@ -104,7 +108,7 @@ def test_each_setting_reaches_its_place(tmp_path: Path) -> None:
         assert days.get_first_partition_key() == "2026-11-01"
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-02-30", "01.11.2026", "2026-11-01T00:00:00Z", "2026-1-1", " "])
+@pytest.mark.parametrize("text", ["yesterday", "2026-02-30", "01.11.2026", "2026-11-01T00:00:00Z", " "])
 def test_a_start_date_that_is_none_is_explained(text: str) -> None:
     with pytest.raises(ValueError, match="CDR_START_DATE") as error:
         code_location({"CDR_START_DATE": text})

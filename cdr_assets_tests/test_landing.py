@@ -50,7 +50,7 @@ def landed(zone: LandingZone, day: date = DAY) -> dict[str, Record]:
 
 
 def everything(zone: LandingZone) -> list[Path]:
-    return [path for path in zone.landing.rglob("*") if path.is_file() and path.name != ".staging.lock"]
+    return [path for path in zone.landing.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 @pytest.fixture

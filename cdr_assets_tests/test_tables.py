@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr_assets import tables
+from cdr_assets.landing import LandingZone
 from cdr_assets.warehouse import TABLES, Warehouse, WarehouseError, columns, run
 from cdr_assets_tests.reference import Record, utc_day
 from cdr_assets_tests.tables import assert_exact, read
@@ -34,7 +35,7 @@ def record(cdr_id: str, **fields: Any) -> Record:
 
 def build(warehouse: Warehouse, day: date, files: list[Path]) -> None:
     with warehouse.connect() as connection:
-        tables.replace_call_detail_records(connection, day, files)
+        tables.replace_call_detail_records(connection, day, lambda day: files)
         tables.replace_room_usage(connection, day)
         tables.replace_conference_usage(connection, day)
 
@@ -93,7 +94,7 @@ def test_any_order_of_days_any_number_of_times_gives_what_computing_from_scratch
         warehouse = Warehouse(Path(folder) / "cdr.duckdb")
         with warehouse.connect() as connection:
             for day in order:
-                tables.replace_call_detail_records(connection, day, [files[day]])
+                tables.replace_call_detail_records(connection, day, lambda day: [files[day]])
                 tables.replace_room_usage(connection, day)
                 tables.replace_conference_usage(connection, day)
             for check in ("room_usage_adds_up", "conference_usage_adds_up", "cdr_id_is_unique"):
@@ -124,6 +125,29 @@ def test_of_a_record_twice_in_one_answer_the_last_one_stays(warehouse: Warehouse
     many = [record(f"cdr-{number}", room={"duration": 1}) for number in range(130_000)]
     build(warehouse, DAY, [land(tmp_path, "1", [many[0] | {"room": {"duration": 9}}, *many])])
     assert_exact(warehouse.path, many)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [0, 1, 0], [1, 0, 1]])
+@pytest.mark.parametrize("newer", [0, 1])
+def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
+    warehouse: Warehouse, tmp_path: Path, order: list[int], newer: int
+) -> None:
+    days = [DAY, DAY + timedelta(days=1)]
+    moved = [record("moved", trans_date=f"{day}T10:00:00.000Z", conf_num="X", room={"duration": 60}) for day in days]
+    others = [{**each, "cdr_id": f"stays-{number}"} for number, each in enumerate(moved)]
+    zone = LandingZone(tmp_path)
+    for number, day in enumerate(days):
+        folder = zone.landing / f"usage_date={day}"
+        folder.mkdir(parents=True)
+        land(folder, "2" if number == newer else "1", [moved[number], others[number]])
+    with warehouse.connect() as connection:
+        for number in order:
+            load = tables.replace_call_detail_records(connection, days[number], zone.files)
+            for day in {days[number], *load.other_days}:
+                tables.replace_room_usage(connection, day)
+                tables.replace_conference_usage(connection, day)
+        assert all(run(connection, "checks/cdr_id_is_unique", usage_date=day) == [] for day in days)
+    assert_exact(warehouse.path, [moved[newer], *others])
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,13 @@ def test_a_file_that_is_not_duckdbs_is_an_error_at_once(tmp_path: Path) -> None:
 
 
 def test_an_exception_inside_closes_the_file(path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), Warehouse(path).connect():
-        assert not can_be_written_elsewhere(path)
-        raise KeyboardInterrupt
+    def fail() -> None:
+        with Warehouse(path).connect():
+            assert not can_be_written_elsewhere(path)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert can_be_written_elsewhere(path)
 
 
@@ -110,16 +114,23 @@ def test_the_tables_are_there_at_once(tmp_path: Path) -> None:
     assert made == {*TABLES}
 
 
-def test_all_of_a_transaction_takes_effect_or_none(path: Path) -> None:
-    with Warehouse(path).connect() as connection:
-        with transaction(connection):
-            connection.execute("INSERT INTO room_usage BY NAME SELECT 'kept' AS room_id")
-        with pytest.raises(duckdb.Error), transaction(connection):
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, duckdb.Error])
+def test_all_of_a_transaction_takes_effect_or_none(path: Path, error: type[BaseException]) -> None:
+    def rooms() -> list[str]:
+        with Warehouse(path).connect() as connection:
+            return [room for (room,) in connection.execute("SELECT room_id FROM room_usage").fetchall()]
+
+    def replace(room: str, fail: bool) -> None:
+        with Warehouse(path).connect() as connection, transaction(connection):
             connection.execute("DELETE FROM room_usage")
-            connection.execute("SELECT no_such_column FROM room_usage")
-        assert connection.execute("SELECT room_id FROM room_usage").fetchall() == [("kept",)]
-    with pytest.raises(KeyboardInterrupt), Warehouse(path).connect() as connection, transaction(connection):
-        connection.execute("DELETE FROM room_usage")
-        raise KeyboardInterrupt
-    with Warehouse(path).connect() as connection:
-        assert connection.execute("SELECT room_id FROM room_usage").fetchall() == [("kept",)]
+            connection.execute("INSERT INTO room_usage BY NAME SELECT ? AS room_id", [room])
+            if fail and error is duckdb.Error:
+                connection.execute("SELECT no_such_column FROM room_usage")
+            if fail:
+                raise error
+
+    replace("kept", fail=False)
+    assert rooms() == ["kept"]
+    with pytest.raises(error):
+        replace("lost", fail=True)
+    assert rooms() == ["kept"]
