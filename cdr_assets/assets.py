@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import dagster as dg
+import duckdb
 from pydantic import Field
 
 from cdr_assets import tables
@@ -21,6 +22,7 @@ from cdr_assets.checks import CHECKS, Report, describe_days
 from cdr_assets.client import EnableX
 from cdr_assets.intake import Intake, take_in
 from cdr_assets.landing import LandingZone, version
+from cdr_assets.published import publish
 from cdr_assets.resources import EnableXResource, LandingResource, WarehouseResource, failure
 from cdr_assets.warehouse import TABLES, columns
 
@@ -228,24 +230,32 @@ class DailyRun:
         selected = [table for table in TABLES if table in self._selected]
         if not selected:
             return
-        built = self._warehouse.built
         with self._warehouse.get_connection() as connection:
-            moved_from: set[date] = set()
+            changed_days = {day}
             for table in selected:
                 if table == "call_detail_records":
-                    with self._zone.lock(day):
-                        count, moved_from = tables.replace_call_detail_records(connection, day, self._zone.files)
-                        built_from = version(self._zone.files(day))
+                    replaced, built_from = self._load(connection, day)
+                    changed_days = replaced.days
                 else:
-                    replace = tables.replace_room_usage if table == "room_usage" else tables.replace_conference_usage
-                    for other in moved_from:
-                        replace(connection, other)
-                    count = replace(connection, day)
-                    built_from = built.versions("call_detail_records").get(day, "none")
-                self._record(table, day, {"dagster/row_count": count})
+                    replaced = self._sum(connection, table, day, changed_days - {day})
+                    built_from = self._warehouse.built.versions("call_detail_records").get(day, "none")
+                self._record(table, day, {"dagster/row_count": replaced.row_count})
                 self.report.take_table(connection, table, day)
-                built.mark(table, day, built_from)
+                self._warehouse.built.mark(table, day, built_from)
         self.days_to_rebuild.discard(day)
+
+    def _load(self, connection: duckdb.DuckDBPyConnection, day: date) -> tuple[tables.Replaced, str]:
+        with self._zone.lock(day):
+            replaced = tables.replace_call_detail_records(connection, day, self._zone.files)
+            return replaced, version(self._zone.files(day))
+
+    def _sum(self, connection: duckdb.DuckDBPyConnection, table: str, day: date, others: set[date]) -> tables.Replaced:
+        """The day's usage, and that of others whose records changed with it."""
+        replace = tables.replace_room_usage if table == "room_usage" else tables.replace_conference_usage
+        changed = [replace(connection, other).days for other in sorted(others)]
+        replaced = replace(connection, day)
+        publish(connection, self._warehouse.published, table, replaced.days.union(*changed))
+        return replaced
 
     def compare_routes(self, day: date, enablex: EnableXResource, sample: int) -> None:
         """Asks the other routes for some of the day, where the run fetches and the check is wanted."""

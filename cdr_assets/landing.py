@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -30,7 +29,6 @@ from cdr_assets.records import SetAside, Window
 ZSTD_LEVEL = 1
 RECORDS_SUFFIX = ".ndjson.zst"
 STAMP_FORMAT = "%Y%m%dT%H%M%S.%fZ"
-_DAY = re.compile(r"usage_date=(\d{4}-\d{2}-\d{2})")
 STAMP_LENGTH = len("20260101T000000.000000Z")
 
 
@@ -63,13 +61,15 @@ class LandingZone:
 
     def days(self) -> dict[date, str]:
         """Every UTC day that landed, with the version of its files."""
-        folders = ((folder, _DAY.fullmatch(folder.name)) for folder in self.landing.glob("usage_date=*"))
-        days = {
-            date.fromisoformat(match[1]): version(folder.glob(f"*{RECORDS_SUFFIX}"))
-            for folder, match in folders
-            if match
-        }
-        return {day: files for day, files in days.items() if files}
+        days = {}
+        for folder in self.landing.glob("usage_date=*"):
+            try:
+                day = date.fromisoformat(folder.name.removeprefix("usage_date="))
+            except ValueError:
+                continue  # No folder of ours.
+            if files := version(folder.glob(f"*{RECORDS_SUFFIX}")):
+                days[day] = files
+        return days
 
     def lock(self, day: date) -> FileLock:
         """Whoever changes the day's files, or relies on them to stay, holds this meanwhile."""

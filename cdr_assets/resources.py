@@ -62,6 +62,11 @@ class WarehouseResource(DuckDBResource):
         path = Path(self.database)
         return Built(path.parent, path)
 
+    @property
+    def published(self) -> Path:
+        """Where the usage tables lie as Parquet."""
+        return Path(self.database).parent / "published"
+
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         path = Path(self.database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +12,16 @@ import duckdb
 from cdr_assets.warehouse import WarehouseError, run, transaction
 
 
-class Load(NamedTuple):
-    """What came of a load: the partition's rows, and other days that lost a row to it."""
+class Replaced(NamedTuple):
+    """What came of replacing a partition: its rows, and the days whose rows changed, its own among them."""
 
     row_count: int
-    other_days: set[date]
+    days: set[date]
 
 
 def replace_call_detail_records(
     connection: duckdb.DuckDBPyConnection, usage_date: date, landed: Callable[[date], Sequence[Path]]
-) -> Load:
+) -> Replaced:
     """Types the day's records as the partition's rows, one a cdr_id. `landed` gives a day's files, oldest first.
 
     Raises WarehouseError when the day never landed, which is not the same as a day without calls.
@@ -49,8 +49,7 @@ def replace_call_detail_records(
         if counts["with_bare_parts"]:
             run(connection, "update/lost_parts", usage_date=usage_date, files=files)
         left = _drop_moved_records(connection, usage_date, landed)
-    moved_away = left.count(usage_date)
-    return Load(counts["records"] - counts["repeated"] - moved_away, set(left) - {usage_date})
+    return Replaced(counts["records"] - counts["repeated"] - left.count(usage_date), {usage_date, *left})
 
 
 def _drop_moved_records(
@@ -74,25 +73,24 @@ def _insert_records(
     return counts
 
 
-def replace_room_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) -> int:
-    """Sums the day's records per room. Returns the number of rooms."""
+def replace_room_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) -> Replaced:
+    """Sums the day's records per room."""
     with transaction(connection):
         run(connection, "delete/room_usage", usage_date=usage_date)
         run(connection, "insert/room_usage", usage_date=usage_date)
-    return _count(connection, "room_usage", usage_date)
+    return Replaced(_count(connection, "room_usage", usage_date), {usage_date})
 
 
-def replace_conference_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) -> int:
-    """Sums the records of every conference that the day takes part in, over all its days.
-
-    Returns the number of conferences that begin on the day.
-    """
+def replace_conference_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) -> Replaced:
+    """Sums the records of every conference that the day takes part in, over all its days."""
     with transaction(connection):
         run(connection, "create/touched_conferences", usage_date=usage_date)
         (reach,) = run(connection, "select/touched_days", usage_date=usage_date)
         run(connection, "delete/conference_usage")
         run(connection, "insert/conference_usage", **reach)
-    return _count(connection, "conference_usage", usage_date)
+    first, last = reach["first_date"], reach["last_date"]
+    days = {first + timedelta(days=number) for number in range((last - first).days + 1)}
+    return Replaced(_count(connection, "conference_usage", usage_date), days)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str, usage_date: date) -> int:

@@ -35,7 +35,7 @@ SELECT
     usage_date AS "day (UTC)",
     conf_num AS conference,
     participants,
-    last_disconnect_dt - first_connect_dt AS lasted,
+    to_seconds(date_diff('second', first_connect_dt, last_disconnect_dt)) AS lasted,
     participant_minutes
 FROM conference_usage
 ORDER BY lasted DESC, conference
