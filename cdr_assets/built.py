@@ -47,9 +47,14 @@ class Built:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _marks(self, table: str) -> Iterator[tuple[date, str]]:
-        with suppress(OSError):
-            for name in sorted(os.listdir(self._folder / table)):
-                day, _, version = name.partition(".")
-                # What else lies there is no mark.
-                with suppress(ValueError):
-                    yield date.fromisoformat(day), version
+        try:
+            names = os.listdir(self._folder / table)
+        except OSError:
+            return
+        for name in sorted(names):
+            text, _, version = name.partition(".")
+            try:
+                day = date.fromisoformat(text)
+            except ValueError:
+                continue  # No mark of ours.
+            yield day, version

@@ -149,6 +149,12 @@ class Report:
             vanished = intake.changes[day].vanished
             finding.add(day, vanished, [{"vanished_records": vanished}])
 
+    def forbid_intake_checks(self) -> None:
+        """Raises ValueError when a check is wanted that only a fetch can evaluate."""
+        for check in (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM):
+            if check in self._findings:
+                raise ValueError(f"{check.name} is about an answer of EnableX: materialize period_cdr to evaluate it")
+
     @property
     def wants_routes(self) -> bool:
         """Whether the room and conference routes are to be asked."""

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from threading import Lock
 
-from cdr_assets.landing import LandingZone, Staged
+from cdr_assets.landing import LandingZone, Staged, route_of
 from cdr_assets.records import Window
 from cdr_assets.warehouse import in_memory, run
 
@@ -81,7 +81,8 @@ def _land(zone: LandingZone, staged: Staged, day: date, covered: bool, replace: 
     change, superseded = _compare(older, staged, day)
     if replace:
         superseded = older
-    if change.brings_something or replace or not older:
+    first_answer = covered and not any(route_of(file) == staged.route for file in older)
+    if change.brings_something or replace or first_answer:
         zone.commit(staged, day)
         zone.remove(superseded)
     return change if covered else Change(change.new, change.changed)
@@ -95,8 +96,14 @@ def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, 
     if len(older) == 1 and filecmp.cmp(older[0], answer, shallow=False):
         return Change(), []
     with _comparing, in_memory(staged.folder) as connection:
-        (found,) = run(connection, "select/compare_landings", files=_paths([*older, answer]), answer=str(answer))
-    kept = set(found["files_with_vanished"])
+        (found,) = run(
+            connection,
+            "select/compare_landings",
+            files=_paths([*older, answer]),
+            answer=str(answer),
+            former_answers=_paths(file for file in older if route_of(file) == staged.route),
+        )
+    kept = set(found["files_with_others"])
     return (
         Change(found["new_records"], found["changed_records"], found["vanished_records"]),
         [file for file in older if str(file) not in kept],

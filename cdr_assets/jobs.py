@@ -3,8 +3,9 @@
 import dagster as dg
 from pydantic import Field
 
-from cdr_assets.assets import CONFERENCE, ROOM, change_metadata
+from cdr_assets.assets import CONFERENCE, ROOM
 from cdr_assets.checks import CHECKS, ROUTES_AGREE, describe_days
+from cdr_assets.daily import change_metadata
 from cdr_assets.intake import Intake, take_in
 from cdr_assets.resources import EnableXResource, LandingResource, failure
 from cdr_assets.warehouse import TABLES
@@ -50,7 +51,7 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
         context: dg.OpExecutionContext, config: RoomConfig, enablex: EnableXResource, landing: LandingResource
     ) -> None:
         try:
-            if (config.from_date is None) != (config.to_date is None):
+            if bool(config.from_date) != bool(config.to_date):
                 given, lacking = ("from_date", "to_date") if config.from_date else ("to_date", "from_date")
                 raise ValueError(
                     f"{given} is given without {lacking}: give both for a period, or none for all its days"
@@ -71,7 +72,11 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
             raise failure(context, error) from error
         report(context, utc_days, ROOM, request, intake)
 
-    return _job(op, "Lands one room's CDRs, of a period or its whole history. Changed days are rebuilt by themselves.")
+    return _job(
+        op,
+        RoomConfig,
+        "Lands one room's CDRs, of a period or its whole history. Changed days are rebuilt by themselves.",
+    )
 
 
 def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
@@ -88,7 +93,7 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
             raise failure(context, error) from error
         report(context, utc_days, CONFERENCE, f"GET /cdr/conf/{config.conf_num}", intake)
 
-    return _job(op, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
+    return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
 
 
 def report(
@@ -111,7 +116,9 @@ def report(
             context.log_event(dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata))
 
 
-def _job(op: dg.OpDefinition, description: str) -> dg.JobDefinition:
+def _job(op: dg.OpDefinition, config: type[dg.Config], description: str) -> dg.JobDefinition:
     # The graph has a name of its own, since the op has the job's.
     graph = dg.GraphDefinition(f"{op.name}_graph", node_defs=[op], description=description)
-    return graph.to_job(op.name, description=description)
+    # Shown in the launchpad, to be filled in.
+    blank = {name: "" for name, field in config.model_fields.items() if field.is_required()}
+    return graph.to_job(op.name, description=description, config={"ops": {op.name: {"config": blank}}})

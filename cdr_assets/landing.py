@@ -14,7 +14,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
@@ -37,12 +37,16 @@ class Staged:
     """One answer in the staging folder: a file for each UTC day that it has records of."""
 
     folder: Path
-    name: str
+    stamp: str
+    route: str
+    covers: frozenset[date]
     records: dict[date, int] = field(default_factory=dict)
     set_aside: dict[date | None, int] = field(default_factory=dict)
 
     def records_file(self, day: date) -> Path:
-        return self.folder / partition_name(day) / f"{self.name}{RECORDS_SUFFIX}"
+        # What an answer holds for a day that it was not asked for says nothing of the day's other records.
+        route = self.route if day in self.covers else f"{self.route}-spill"
+        return self.folder / partition_name(day) / f"{self.stamp}-{route}-{self.folder.name[-8:]}{RECORDS_SUFFIX}"
 
     def quarantine_file(self, day: date | None) -> Path:
         return self.folder / partition_name(day) / "quarantine.txt"
@@ -78,21 +82,21 @@ class LandingZone:
         return FileLock(locks / f"{day}.lock", mode=0o600)
 
     @contextmanager
-    def staging(self, route: str, days: Iterable[date] = ()) -> Iterator[Staged]:
+    def staging(self, route: str, days: Sequence[date] = ()) -> Iterator[Staged]:
         """A locked folder for one answer of `route`; whatever is still in it is removed at the end.
 
         `days` are those asked for: the new files sort behind every file they have, even where the clock went back.
         """
         newest = max((file.name[:STAMP_LENGTH] for day in days for file in self.files(day)), default="")
-        name = f"{_stamp_after(newest)}-{route}-{secrets.token_hex(4)}"
-        folder = self.landing / f".staging-{name}"
+        stamp = _stamp_after(newest)
+        folder = self.landing / f".staging-{stamp}-{secrets.token_hex(4)}"
         writer = FileLock(folder / "writer.lock", mode=0o600)
         with self._making_staging_folders():
             self._sweep()
             _make_folder(folder)
             writer.acquire()
         try:
-            yield Staged(folder, name)
+            yield Staged(folder, stamp, route, frozenset(days))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             writer.release()
@@ -134,7 +138,8 @@ class LandingZone:
 
     def commit(self, staged: Staged, day: date) -> Path:
         """Moves the day's records into their place; they have landed when this returns."""
-        return _move(staged.records_file(day), self.landing / partition_name(day) / f"{staged.name}{RECORDS_SUFFIX}")
+        file = staged.records_file(day)
+        return _move(file, self.landing / partition_name(day) / file.name)
 
     def commit_quarantine(self, staged: Staged) -> list[Path]:
         """Moves what was set aside into its place, named by its content: the same answer again adds no file."""
@@ -197,6 +202,11 @@ class _Writers:
                 path.unlink()
             else:
                 _sync(path)
+
+
+def route_of(file: Path) -> str:
+    """The route whose answer for its day the file is; `...-spill` for what came with an answer for another day."""
+    return file.name.removesuffix(RECORDS_SUFFIX)[STAMP_LENGTH + 1 :].rpartition("-")[0]
 
 
 def version(files: Iterable[Path]) -> str:

@@ -1,7 +1,9 @@
 """Sensors: they read what Dagster and the disk know, let `decisions` decide, and request its runs."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
+from itertools import takewhile
 from typing import TypeAlias
 
 import dagster as dg
@@ -9,7 +11,7 @@ import requests
 from dagster import RunsFilter
 
 from cdr_assets import decisions, jobs
-from cdr_assets.assets import PERIOD
+from cdr_assets.daily import PERIOD
 from cdr_assets.decisions import Answers, Decision, Refusal, Runs, Timing
 from cdr_assets.resources import FAILED_DAY_TAG, REFUSAL_TAG, Clock, LandingResource, WarehouseResource
 from cdr_assets.warehouse import TABLES
@@ -27,6 +29,9 @@ IN_FLIGHT = [
     dg.DagsterRunStatus.CANCELING,
 ]
 FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+# A run whose machine went down stays "started" in Dagster for ever.
+LONGEST_RUN = timedelta(days=1)
 
 # Long enough to count the daily tries of a day that goes on failing.
 FAILURES_REMEMBERED = timedelta(days=8)
@@ -69,10 +74,12 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Fetches the last closed days again, for CDRs that appeared late; tables follow what changed.",
     )
-    def sensor(context: dg.SensorEvaluationContext, clock: Clock) -> Requests:
+    def sensor(context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource) -> Requests:
         now, instance = clock.now(), context.instance
         last = timing.last_due(now)
         recent = decisions.days_between(last - decisions.DAY * timing.settling_days, last)
+        # A day that is gone from the landing zone is for closed_days to fetch.
+        recent = [day for day in recent if landing.zone.files(day)]
         decision = decisions.settling_days(
             now, utc_days.start.date(), answers(instance, recent), runs(instance, now), timing
         )
@@ -133,20 +140,26 @@ def alert(context: dg.RunFailureSensorContext, ui_url: str) -> str:
     days = run.tags.get(PARTITION_TAG) or "...".join(
         run.tags[tag] for tag in (RANGE_START_TAG, RANGE_END_TAG) if tag in run.tags
     )
-    reasons = [
-        event.step_failure_data.user_failure_data.description
-        if event.step_failure_data.user_failure_data
-        else event.message
-        for event in context.get_step_failure_events()
-    ]
-    reason = "\n".join(reason for reason in reasons if reason) or context.failure_event.message
+    reason = "\n".join(map(_reason, context.get_step_failure_events())) or context.failure_event.message
     return f"{what} failed{f' on {days}' if days else ''}\n{reason}\n{ui_url}/runs/{run.run_id}"
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    failure = event.step_failure_data
+    if failure.user_failure_data and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    # What the step raised is the cause of Dagster's own error.
+    error = failure.error and (failure.error.cause or failure.error)
+    return error.message.strip() if error else event.message or ""
 
 
 def runs(instance: dg.DagsterInstance, now: datetime) -> Runs:
     """What the runs under way and the failed ones say of the days, whoever launched them."""
-    flying = [record.dagster_run for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))]
-    flying = [run for run in flying if _is_ours(run)]
+    flying = [
+        record.dagster_run
+        for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))
+        if _is_ours(record.dagster_run) and not _is_lost(record, now)
+    ]
     failures: dict[date, list[datetime]] = {}
     refusals = []
     remembered = RunsFilter(statuses=FAILED, updated_after=now - FAILURES_REMEMBERED)
@@ -156,7 +169,7 @@ def runs(instance: dg.DagsterInstance, now: datetime) -> Runs:
             continue
         when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
         # A run that could say where it failed leaves its other days as they are: done, or never begun.
-        failed = {date.fromisoformat(run.tags[FAILED_DAY_TAG])} if FAILED_DAY_TAG in run.tags else days_of(run)
+        failed = _days([run.tags[FAILED_DAY_TAG]]) if FAILED_DAY_TAG in run.tags else days_of(run)
         for day in failed:
             failures.setdefault(day, []).append(when)
         if REFUSAL_TAG in run.tags:
@@ -171,39 +184,44 @@ def runs(instance: dg.DagsterInstance, now: datetime) -> Runs:
 
 def answers(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Answers]:
     """The last answers of the period route for each day that has one."""
-    keys = [day.isoformat() for day in days]
-    if not keys:
-        return {}
-    wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD), asset_partitions=keys)
     found: dict[date, Answers] = {}
-    ended = set()
-    for record in instance.fetch_materializations(wanted, limit=len(keys) * (decisions.QUIET_ANSWERS + 1)).records:
-        day = date.fromisoformat(record.partition_key or "")
-        materialization = record.asset_materialization
-        metadata = materialization.metadata if materialization else {}
-        quiet = all(name in metadata and metadata[name].value == 0 for name in ("new_records", "changed_records"))
-        known = found.setdefault(day, Answers(datetime.fromtimestamp(record.timestamp, timezone.utc), 0))
-        if not quiet:
-            ended.add(day)
-        elif day not in ended:
-            found[day] = Answers(known.last, known.quiet + 1)
+    for day in days:
+        # Day by day, since the many answers of one would crowd out the few of another.
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD), asset_partitions=[day.isoformat()])
+        records = instance.fetch_materializations(wanted, limit=decisions.QUIET_ANSWERS).records
+        if records:
+            quiet = len(list(takewhile(_is_quiet, records)))
+            found[day] = Answers(datetime.fromtimestamp(records[0].timestamp, timezone.utc), quiet)
     return found
+
+
+def _is_quiet(answer: dg.EventLogRecord) -> bool:
+    metadata = answer.asset_materialization.metadata if answer.asset_materialization else {}
+    return all(name in metadata and metadata[name].value == 0 for name in ("new_records", "changed_records"))
 
 
 def days_of(run: dg.DagsterRun) -> set[date]:
     """The days that a run is about: of its partition, or of its range."""
-    if RANGE_START_TAG in run.tags and RANGE_END_TAG in run.tags:
-        first, last = (date.fromisoformat(run.tags[tag]) for tag in (RANGE_START_TAG, RANGE_END_TAG))
-        return set(decisions.days_between(first, last))
-    return _days([run.tags[PARTITION_TAG]]) if PARTITION_TAG in run.tags else set()
+    ends = _days(run.tags[tag] for tag in (PARTITION_TAG, RANGE_START_TAG, RANGE_END_TAG) if tag in run.tags)
+    return set(decisions.days_between(min(ends), max(ends))) if ends else set()
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:
     return bool(ASSETS.intersection(run.asset_selection)) if run.asset_selection else run.job_name in JOBS
 
 
+def _is_lost(record: dg.RunRecord, now: datetime) -> bool:
+    started = record.start_time
+    return started is not None and now - datetime.fromtimestamp(started, timezone.utc) > LONGEST_RUN
+
+
 def _days(keys: Iterable[str]) -> set[date]:
-    return {date.fromisoformat(key) for key in keys}
+    days = set()
+    for key in keys:
+        # Anybody may report a partition, and tag a run, as they like.
+        with suppress(ValueError):
+            days.add(date.fromisoformat(key))
+    return days
 
 
 def _result(

@@ -101,6 +101,13 @@ def test_records_that_spilled_are_never_counted_as_vanished_by_their_neighbour(z
     assert answer(zone, record("a", NEXT)).changes[NEXT] == Change()
 
 
+def test_records_that_spilled_into_a_day_are_not_missed_in_its_own_answer(zone: LandingZone) -> None:
+    take_in(zone, lambda receive: receive(windows(record("a", NEXT), record("spilled"))), "period", [NEXT])
+    assert answer(zone, record("b")).changes[DAY] == Change(new=1)
+    assert answer(zone).changes[DAY] == Change(vanished=1)
+    assert sorted(landed(zone)) == ["b", "spilled"]
+
+
 def test_replace_drops_what_the_answer_lacks_on_the_day_that_was_asked_for(zone: LandingZone) -> None:
     answer(zone, record("a"), record("b", NEXT))
     answer(zone, record("c"), replace=True)

@@ -98,13 +98,14 @@ def test_a_file_that_is_not_duckdbs_is_an_error_at_once(tmp_path: Path) -> None:
 
 def test_an_exception_inside_closes_the_file(path: Path) -> None:
     def fail() -> None:
-        with Warehouse(path).connect():
+        with Warehouse(path).connect() as connection:
             assert not can_be_written_elsewhere(path)
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(connection)
 
-    with pytest.raises(KeyboardInterrupt):
+    # The exception keeps the connection alive, so only closing it lets go of the file.
+    with pytest.raises(KeyboardInterrupt) as raised:
         fail()
-    assert can_be_written_elsewhere(path)
+    assert can_be_written_elsewhere(path), raised.value
 
 
 def test_the_tables_are_there_at_once(tmp_path: Path) -> None:

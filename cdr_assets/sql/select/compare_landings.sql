@@ -1,5 +1,5 @@
 -- What an answer brings beside the files that landed before it, listed oldest first: records that are new, records
--- that are newer versions, records that it lacks, and the files that hold one of those.
+-- that are newer versions, records of former answers that it lacks, and the files that hold any that it lacks.
 WITH landed AS (
     SELECT
         json ->> '$.cdr_id' AS cdr_id,
@@ -14,15 +14,21 @@ answer AS (
 ),
 
 older AS (
-    SELECT cdr_id, arg_max(content, line) AS content FROM landed WHERE filename <> $answer GROUP BY cdr_id
+    SELECT
+        cdr_id,
+        arg_max(content, line) AS content,
+        bool_or(list_contains($former_answers, filename)) AS was_answered
+    FROM landed
+    WHERE filename <> $answer
+    GROUP BY cdr_id
 )
 
 SELECT
     count(*) FILTER (older.cdr_id IS NULL) AS new_records,
     count(*) FILTER (older.content <> answer.content) AS changed_records,
-    count(*) FILTER (answer.cdr_id IS NULL) AS vanished_records,
+    count(*) FILTER (answer.cdr_id IS NULL AND older.was_answered) AS vanished_records,
     coalesce((
         SELECT list(DISTINCT filename) FROM landed WHERE filename <> $answer AND cdr_id NOT IN (FROM answer SELECT cdr_id)
-    ), []) AS files_with_vanished
+    ), []) AS files_with_others
 FROM older
 FULL JOIN answer ON answer.cdr_id = older.cdr_id;

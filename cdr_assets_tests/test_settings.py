@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.client import BASE_URL
+from cdr_assets.decisions import Timing
+from cdr_assets.definitions import code_location
+from cdr_assets.settings import Settings
+
+RANGES = {
+    "CDR_SETTLE_MINUTES": ("number", "0", "1440"),
+    "CDR_SETTLING_DAYS": ("whole number", "0", "31"),
+    "CDR_SETTLING_HOURS": ("number", "0.0001", "168"),
+    "CDR_TICK_SECONDS": ("whole number", "1", "86400"),
+    "CDR_FETCH_CONCURRENCY": ("whole number", "1", "16"),
+    "CDR_AGREEMENT_SAMPLE": ("whole number", "0", "100"),
+}
+WHOLE = [name for name, (kind, _, _) in RANGES.items() if kind == "whole number"]
+
+
+def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
+    settings = Settings.read({})
+    assert settings.base_url == BASE_URL
+    assert settings.data_dir == Path.cwd() / "data"
+    assert settings.start_date == "2025-01-01"
+    assert settings.timing == Timing(timedelta(hours=1), 3, timedelta(hours=6))
+    assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 4, 2)
+    assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
+    assert settings.ui_url == "http://localhost:3000"
+
+
+def test_a_variable_that_is_set_to_nothing_is_not_set() -> None:
+    environment = {"ENABLEX_BASE_URL", "CDR_DATA_DIR", "CDR_START_DATE", "CDR_UI_URL", *RANGES}
+    assert Settings.read(dict.fromkeys(environment, "")) == Settings.read({})
+
+
+def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
+    settings = Settings.read(
+        {
+            "ENABLEX_BASE_URL": "https://enablex.example",
+            "CDR_DATA_DIR": "/srv/cdr",
+            "CDR_START_DATE": "2026-11-01",
+            "CDR_SETTLE_MINUTES": "1.5",
+            "CDR_SETTLING_DAYS": "7",
+            "CDR_SETTLING_HOURS": "0.5",
+            "CDR_TICK_SECONDS": "30",
+            "CDR_FETCH_CONCURRENCY": "2",
+            "CDR_AGREEMENT_SAMPLE": "0",
+            "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
+            "CDR_UI_URL": "https://dagster.example/",
+        }
+    )
+    assert settings == Settings(
+        app_id="",
+        app_key="",
+        base_url="https://enablex.example",
+        data_dir=Path("/srv/cdr"),
+        start_date="2026-11-01",
+        timing=Timing(timedelta(seconds=90), 7, timedelta(minutes=30)),
+        tick_s=30,
+        fetch_concurrency=2,
+        agreement_sample=0,
+        alert_webhook_url="https://hooks.example/secret",
+        ui_url="https://dagster.example",
+    )
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_the_ends_of_a_range_belong_to_it(name: str) -> None:
+    _, least, most = RANGES[name]
+    assert Settings.read({name: least}) != Settings.read({name: most})
+
+
+@pytest.mark.parametrize("value", ["-1", "1e9", "nan", "inf", "three", "1,5", "6h"])
+@pytest.mark.parametrize("name", RANGES)
+def test_a_value_out_of_range_is_refused_with_the_range(name: str, value: str) -> None:
+    kind, least, most = RANGES[name]
+    with pytest.raises(ValueError, match=name) as error:
+        Settings.read({name: value})
+    assert str(error.value) == f"{name} is {value!r}: give a {kind} from {least} to {most}"
+
+
+@pytest.mark.parametrize("value", ["1.5", "2.999"])
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_part_of_a_day_or_of_a_second_is_refused_where_only_whole_ones_count(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is '{value}': give a whole number"):
+        Settings.read({name: value})
+
+
+@pytest.mark.parametrize("value", ["yesterday", "2026-02-30", "01.11.2026"])
+def test_a_start_date_that_is_no_day_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=f"CDR_START_DATE is '{value}': give .* YYYY-MM-DD"):
+        code_location({"CDR_START_DATE": value})
+
+
+def test_credentials_are_named_and_never_held() -> None:
+    settings = Settings.read({"ENABLEX_APP_ID": "the-id", "ENABLEX_APP_KEY": "the-key"})
+    assert (settings.app_id, settings.app_key) == ("ENABLEX_APP_ID", "ENABLEX_APP_KEY")
+    assert "the-key" not in repr(settings)
