@@ -6,7 +6,7 @@ SANDBOX := $(BIN)/python -m cdr_assets.sandbox
 SANDBOX_ENV := DAGSTER_HOME=$(CURDIR)/sandbox-data/dagster CDR_DATA_DIR=$(CURDIR)/sandbox-data/cdr
 DAGSTER_HOME ?= $(CURDIR)/.dagster
 
-.PHONY: demo dev test
+.PHONY: demo dev test bench
 
 # Seven days from the sandbox into DuckDB, and a look at them.
 demo: .venv/installed sandbox-data/dagster/dagster.yaml
@@ -27,6 +27,10 @@ test: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# Speed and memory beside what people would use instead: a table, and bench.json. BENCH="--quick" for a first look.
+bench: .venv-bench/installed
+	@.venv-bench/bin/python -m cdr_assets_tests.benchmarks.bench $(BENCH)
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -36,6 +40,12 @@ test: .venv/installed-test
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+# The benchmark's peers bring much along that the project must not depend on.
+.venv-bench/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --editable ".[bench]"
 	@touch $@
 
 %/dagster.yaml: dagster.yaml

@@ -94,7 +94,7 @@ def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, 
     if not older:
         return Change(new=staged.records[day]), []
     if len(older) == 1 and filecmp.cmp(older[0], answer, shallow=False):
-        return Change(), []
+        return Change(), list(older)
     with _comparing, in_memory(staged.folder) as connection:
         (found,) = run(
             connection,
