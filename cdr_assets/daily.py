@@ -71,7 +71,8 @@ class DailyRun:
             under_way = deque[tuple[date, Future[Intake]]]()
             for day in days:
                 under_way.append((day, pool.submit(fetch, day)))
-                if len(under_way) > concurrency:
+                # The first one goes alone: where EnableX refuses the account, it is asked once.
+                if day == days[0] or len(under_way) > concurrency:
                     first, answer = under_way.popleft()
                     yield first, answer.result()
             for first, answer in under_way:

@@ -111,7 +111,8 @@ class LandingZone:
             try:
                 with FileLock(folder / "writer.lock", mode=0o600, blocking=False):
                     shutil.rmtree(folder, ignore_errors=True)
-            except Timeout:
+            except (Timeout, FileNotFoundError):
+                # Its writer lives, or has just removed it.
                 continue
 
     def write(self, windows: Iterable[Window], staged: Staged) -> None:

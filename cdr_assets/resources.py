@@ -96,5 +96,5 @@ def failure(
         tags["dagster/max_retries"] = "0"
     if isinstance(error, ACCOUNT_ERRORS):
         tags[REFUSAL_TAG] = type(error).__name__
-    context.instance.add_run_tags(context.run_id, tags)
+    context.instance.add_run_tags(context.run.run_id, tags)
     return dg.Failure(f"{type(error).__name__}: {error}\n{outlook}".rstrip(), allow_retries=not permanent)
