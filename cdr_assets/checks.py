@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,8 @@ from cdr_assets.intake import Intake
 from cdr_assets.warehouse import run
 
 SAMPLE_ROWS = 10
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -110,28 +113,34 @@ class BlockedByCheck(Exception):
     """A blocking check failed, so nothing further is built from its day."""
 
 
-@dataclass
 class Finding:
     """What one check found over the days of a run: rows that contradict its statement."""
 
-    days: list[date] = field(default_factory=list)
-    count: int = 0
-    count_by_day: dict[date, int] = field(default_factory=dict)
-    sample: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._by_day: dict[date, tuple[int, list[Row]]] = {}
 
-    def add(self, day: date, count: int, sample: Iterable[dict[str, Any]]) -> None:
-        self.days.append(day)
-        if count:
-            self.count += count
-            self.count_by_day[day] = self.count_by_day.get(day, 0) + count
-            room = SAMPLE_ROWS - len(self.sample)
-            self.sample += [{"usage_date": day.isoformat(), **row} for row in list(sample)[:room]]
+    def add(self, day: date, count: int, rows: Iterable[Row]) -> None:
+        """Takes the place of what was found on the day before: a day may be built again in a run."""
+        self._by_day[day] = count, list(islice(rows, SAMPLE_ROWS))
+
+    @property
+    def count(self) -> int:
+        return sum(count for count, _ in self._by_day.values())
+
+    @property
+    def days(self) -> str:
+        return describe_days(self._by_day)
+
+    @property
+    def sample(self) -> list[Row]:
+        rows = ({"usage_date": day.isoformat(), **row} for day, (_, rows) in self._by_day.items() for row in rows)
+        return list(islice(rows, SAMPLE_ROWS))
 
     def describe(self) -> str:
         """The finding in words."""
         if self.count:
-            return f"{self.count} on {describe_days(self.count_by_day)}"
-        return f"true of {describe_days(self.days)}" if self.days else "not looked at in this run"
+            return f"{self.count} on {describe_days(day for day, (count, _) in self._by_day.items() if count)}"
+        return f"true of {self.days}" if self.days else "not looked at in this run"
 
 
 class Report:
@@ -147,7 +156,7 @@ class Report:
             finding.add(day, sum(intake.set_aside.values()), ({"file": str(file)} for file in intake.quarantine))
         if finding := self._findings.get(NO_RECORD_VANISHED_UPSTREAM):
             vanished = intake.changes[day].vanished
-            finding.add(day, vanished, [{"vanished_records": vanished}])
+            finding.add(day, vanished, [{"vanished_records": vanished}] if vanished else [])
 
     def forbid_intake_checks(self) -> None:
         """Raises ValueError when a check is wanted that only a fetch can evaluate."""
@@ -183,7 +192,7 @@ class Report:
                 severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
                 description=finding.describe(),
                 metadata={
-                    "days": describe_days(finding.days) or "none",
+                    "days": finding.days or "none",
                     "count": finding.count,
                     **({"sample": table_of(finding.sample), "what_to_do": check.remedy} if finding.count else {}),
                 },
@@ -201,7 +210,7 @@ def describe_days(days: Iterable[date]) -> str:
     return ", ".join("...".join(day.isoformat() for day in ends) for ends in ranges)
 
 
-def table_of(sample: list[dict[str, Any]]) -> dg.MetadataValue[Any]:
+def table_of(sample: list[Row]) -> dg.MetadataValue[Any]:
     """Rows as a table in the Dagster UI."""
     names = list(dict.fromkeys(name for row in sample for name in row))
     lines = [names, ["---"] * len(names), *([_cell(row.get(name)) for name in names] for row in sample)]
