@@ -134,7 +134,7 @@ def run(connection: duckdb.DuckDBPyConnection, name: str, **values: Any) -> list
 @cache
 def statement(name: str) -> str:
     """The text of `sql/<name>.sql`."""
-    return files("cdr_assets").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return (files("cdr_assets") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 @cache
