@@ -98,11 +98,12 @@ class LandingZone:
         try:
             yield Staged(folder, stamp, route, frozenset(days))
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            writer.release()
+            with self._making_staging_folders():
+                shutil.rmtree(folder, ignore_errors=True)
+                writer.release()
 
     def _making_staging_folders(self) -> FileLock:
-        # A folder is made and locked in one go, so that nobody sweeps it in between.
+        # A folder is made and locked, or removed and let go, in one go: nobody sweeps it in between.
         _make_folder(self.landing)
         return FileLock(self.landing / ".staging.lock", mode=0o600)
 
@@ -111,8 +112,7 @@ class LandingZone:
             try:
                 with FileLock(folder / "writer.lock", mode=0o600, blocking=False):
                     shutil.rmtree(folder, ignore_errors=True)
-            except (Timeout, FileNotFoundError):
-                # Its writer lives, or has just removed it.
+            except Timeout:
                 continue
 
     def write(self, windows: Iterable[Window], staged: Staged) -> None:
