@@ -119,6 +119,6 @@ def report(
 def _job(op: dg.OpDefinition, config: type[dg.Config], description: str) -> dg.JobDefinition:
     # The graph has a name of its own, since the op has the job's.
     graph = dg.GraphDefinition(f"{op.name}_graph", node_defs=[op], description=description)
-    # Shown in the launchpad, to be filled in.
-    blank = {name: "" for name, field in config.model_fields.items() if field.is_required()}
+    # Shown in the launchpad, to be filled in; what stays empty is as if it were not there.
+    blank = dict.fromkeys(config.model_fields, "")
     return graph.to_job(op.name, description=description, config={"ops": {op.name: {"config": blank}}})
