@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 TABLES = ("call_detail_records", "room_usage", "conference_usage")
 
 # Beyond this DuckDB spills to disk beside the warehouse. A day of five million records fits; more gains nothing.
-MEMORY_LIMIT = "400MB"
+MEMORY_LIMIT = "330MB"
 
 RETRY_SECONDS = (0.02, 0.2)
 
