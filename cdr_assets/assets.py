@@ -146,15 +146,15 @@ def daily_assets(
         days = [date.fromisoformat(key) for key in context.partition_keys]
         left = list(days)
         try:
-            with closing(run.fetched(days, enablex, config.replace, fetch_concurrency)) as fetched:
+            with run, closing(run.fetched(days, enablex, config.replace, fetch_concurrency)) as fetched:
                 for day, intake in fetched:
                     run.take(day, intake)
                     run.build(day)
                     left.remove(day)
-                    context.log.info(run.summary(day))
             run.compare_routes(days[-1], enablex, agreement_sample)
-            for day in sorted(run.days_to_rebuild.intersection(days)):
-                run.build(day)
+            with run:
+                for day in sorted(run.days_to_rebuild.intersection(days)):
+                    run.build(day)
         except Exception as error:
             yield from run.report.results()
             done = [day for day in days if day not in left]

@@ -21,7 +21,7 @@ from cdr_assets.intake import Intake, take_in
 from cdr_assets.landing import LandingZone, version
 from cdr_assets.published import publish
 from cdr_assets.resources import EnableXResource, WarehouseResource
-from cdr_assets.warehouse import TABLES
+from cdr_assets.warehouse import TABLES, Turn
 
 PERIOD = "period_cdr"
 
@@ -29,17 +29,32 @@ Metadata = Mapping[str, Any]
 
 
 class DailyRun:
-    """One run over some days: the assets selected in it, and what it found."""
+    """One run over some days: the assets selected in it, and what it found.
+
+    Days are fetched and built inside its `with`. What is done of a day is recorded in Dagster while the next thing is
+    done, since that takes as long as a small day; on leaving the `with` all of it is.
+    """
 
     def __init__(self, context: dg.AssetExecutionContext, zone: LandingZone, warehouse: WarehouseResource) -> None:
         self.report = Report(context.selected_asset_check_keys)
         # Days that changed in the landing zone after this run built them, or that it does not build.
         self.days_to_rebuild: set[date] = set()
         self._selected = {key.to_user_string() for key in context.selected_asset_keys}
-        self._row_counts: dict[date, dict[str, int]] = {}
         self._context = context
         self._zone = zone
         self._warehouse = warehouse
+        self._turn = Turn(warehouse.get_connection)
+        self._recorded: list[Future[None]] = []
+
+    def __enter__(self) -> DailyRun:
+        self._recorder = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.end()
+        self._recorder.shutdown()
+        for recorded in self._recorded:
+            recorded.result()
 
     def fetched(
         self, days: list[date], enablex: EnableXResource, replace: bool, concurrency: int
@@ -65,6 +80,11 @@ class DailyRun:
                 finally:
                     clients.put(client)
 
+            def landed(answer: Future[Intake]) -> Intake:
+                if not answer.done():
+                    self._turn.end()
+                return answer.result()
+
             pool = stack.enter_context(ThreadPoolExecutor(concurrency))
             # When a day fails, those not begun are not asked for any more.
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
@@ -74,9 +94,9 @@ class DailyRun:
                 # The first one goes alone: where EnableX refuses the account, it is asked once.
                 if day == days[0] or len(under_way) > concurrency:
                     first, answer = under_way.popleft()
-                    yield first, answer.result()
+                    yield first, landed(answer)
             for first, answer in under_way:
-                yield first, answer.result()
+                yield first, landed(answer)
 
     def take(self, day: date, intake: Intake | None) -> None:
         """Records what the day's answer brought."""
@@ -91,7 +111,7 @@ class DailyRun:
         selected = [table for table in TABLES if table in self._selected]
         if not selected:
             return
-        with self._warehouse.get_connection() as connection:
+        with self._turn.connection() as connection:
             changed_days = {day}
             for table in selected:
                 if table == "call_detail_records":
@@ -139,14 +159,9 @@ class DailyRun:
             self.days_to_rebuild.update(intake.changed_days)
         self.report.take_agreement(day, agreement)
 
-    def summary(self, day: date) -> str:
-        """The day's progress in one line."""
-        counts = ", ".join(f"{count} in {asset}" for asset, count in self._row_counts.get(day, {}).items())
-        return f"{day}: {counts}"
-
     def _record(self, asset: str, day: date, metadata: Metadata) -> None:
-        self._row_counts.setdefault(day, {})[asset] = metadata["dagster/row_count"]
-        self._context.log_event(dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata))
+        done = dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata)
+        self._recorded.append(self._recorder.submit(self._context.log_event, done))
 
 
 def period_metadata(day: date, intake: Intake) -> Metadata:

@@ -36,7 +36,7 @@ LONGEST_ENVELOPE = 16 << 20
 """Bytes of an answer beside its records."""
 
 DEEPEST_RECORD = 100
-"""Nested objects and arrays of a sound record. DuckDB gives up a whole file over one record 128 deep."""
+"""Nested objects and arrays of a sound record. One 128 deep costs the whole file where DuckDB infers the columns."""
 
 _GUESSES = 3
 _GUESSED_IN = 64 << 10

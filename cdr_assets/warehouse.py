@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,8 @@ TABLES = ("call_detail_records", "room_usage", "conference_usage")
 MEMORY_LIMIT = "330MB"
 
 RETRY_SECONDS = (0.02, 0.2)
+
+TURN_SECONDS = 1.0
 
 
 class WarehouseError(Exception):
@@ -99,6 +101,45 @@ class Warehouse:
         )
 
 
+class Turn:
+    """A connection from `connect` that is kept from one piece of work to the next, for a second or so.
+
+    Opening and closing the file takes as long as the work on a small day. Whoever waits for something else in between
+    calls `end`, so that others get at the warehouse; leaving the `with` of a turn ends it too.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]) -> None:
+        self._connect = connect
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._opened = ExitStack()
+        self._until = 0.0
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection for one piece of work; the turn ends with an error in it, or when its time is up."""
+        if self._connection is None:
+            self._connection = self._opened.enter_context(self._connect())
+            self._until = time.monotonic() + TURN_SECONDS
+        try:
+            yield self._connection
+        except BaseException:
+            self.end()
+            raise
+        if time.monotonic() > self._until:
+            self.end()
+
+    def end(self) -> None:
+        """Closes the connection, if one is open; the next piece of work opens another."""
+        self._connection = None
+        self._opened.close()
+
+
 @contextmanager
 def in_memory(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse for the moment, empty; what does not fit in memory goes to the folder `spill`."""
@@ -140,5 +181,9 @@ def statement(name: str) -> str:
 @cache
 def columns(table: str) -> tuple[Column, ...]:
     """The columns of `table`, read from its `CREATE TABLE`: name, type, and the comment behind it."""
-    declared = re.findall(r"^    (\w+) ([\w(),]+?),? +-- (.+)$", statement(f"create/{table}"), flags=re.MULTILINE)
+    declared = re.findall(
+        r"^    (\w+) ([\w(),]+?)(?: USING COMPRESSION \w+)?,? +-- (.+)$",
+        statement(f"create/{table}"),
+        flags=re.MULTILINE,
+    )
     return tuple(Column(*column) for column in declared)

