@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -77,7 +77,8 @@ def replace_room_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) 
     """Sums the day's records per room."""
     with transaction(connection):
         run(connection, "delete/room_usage", usage_date=usage_date)
-        run(connection, "insert/room_usage", usage_date=usage_date)
+        for slice in _slices(connection, "rooms", usage_date=usage_date):
+            run(connection, "insert/room_usage", usage_date=usage_date, **slice)
     return Replaced(_count(connection, "room_usage", usage_date), {usage_date})
 
 
@@ -86,11 +87,20 @@ def replace_conference_usage(connection: duckdb.DuckDBPyConnection, usage_date: 
     with transaction(connection):
         run(connection, "create/touched_conferences", usage_date=usage_date)
         (reach,) = run(connection, "select/touched_days", usage_date=usage_date)
+        run(connection, "create/conference_days", **reach)
         run(connection, "delete/conference_usage")
-        run(connection, "insert/conference_usage", **reach)
+        for slice in _slices(connection, "conferences"):
+            run(connection, "create/conference_peaks", **reach, **slice)
+            run(connection, "insert/conference_usage", **reach, **slice)
     first, last = reach["first_date"], reach["last_date"]
     days = {first + timedelta(days=number) for number in range((last - first).days + 1)}
     return Replaced(_count(connection, "conference_usage", usage_date), days)
+
+
+def _slices(connection: duckdb.DuckDBPyConnection, of: str, **values: Any) -> Iterator[dict[str, int]]:
+    """The slices in which rooms or conferences are summed one after the other, numbered from 0."""
+    (found,) = run(connection, f"select/slices_of_{of}", **values)
+    return ({"slices": found["slices"], "slice": number} for number in range(found["slices"]))
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str, usage_date: date) -> int:

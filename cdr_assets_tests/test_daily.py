@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterable
 from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -18,7 +19,7 @@ import zstandard
 from cdr_assets.checks import BlockedByCheck, Report
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets.warehouse import TABLES, columns
+from cdr_assets.warehouse import TABLES, Warehouse, columns
 from cdr_assets_tests.conftest import SETTINGS, Locate, Location, Script, checks, failure, record, red
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.reference import Record, utc_day
@@ -512,6 +513,22 @@ def test_a_refusal_ends_a_range_before_all_its_days_are_asked_for(locate: Locate
     assert "401" in said
     assert "Days done: none" in said
     assert 1 <= len(sandbox.requests) <= 10
+
+
+def test_the_warehouse_is_free_while_an_answer_is_awaited(scripted: Location, script: Script) -> None:
+    seen: list[int] = []
+    script.holds(DAY, record("a", DAY))
+
+    def after_a_look_at_the_day_before(handler: BaseHTTPRequestHandler) -> None:
+        while not list(scripted.data_dir.glob(f"built/conference_usage/{DAY}.*")):
+            time.sleep(0.01)
+        with Warehouse(scripted.warehouse, patience_s=20).connect() as connection:
+            seen.extend(connection.execute("SELECT connections FROM conference_usage").fetchone() or ())
+        answer(b'{"result": "0", "cdr": []}')(handler)
+
+    script.answers_with(NEXT, after_a_look_at_the_day_before)
+    assert scripted.run(DAY, NEXT).success
+    assert seen == [1]
 
 
 def test_what_may_pass_leaves_retries_as_they_are(scripted: Location, script: Script) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,27 @@ def test_minutes_that_overflow_their_column_turn_the_check_red(warehouse: Wareho
     build(warehouse, DAY, [land(tmp_path, "1", [record(str(n), room=longest) for n in range(61)])])
     with warehouse.connect() as connection:
         assert run(connection, "checks/room_usage_adds_up", usage_date=DAY)
+
+
+def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(warehouse: Warehouse) -> None:
+    calls, each = 410_000, 3
+    with warehouse.connect() as connection:
+        connection.execute(
+            "INSERT INTO call_detail_records BY NAME "
+            "SELECT $day::DATE AS usage_date, number::VARCHAR AS cdr_id, 60.001 AS room_duration_s, "
+            "if(number < $each, NULL, 'r' || number // $each) AS room_id, "
+            "if(number < $each, NULL, 'c' || number // $each) AS conf_num, "
+            "$day::TIMESTAMP AS room_connect_dt, $day::TIMESTAMP + INTERVAL 1 HOUR AS room_disconnect_dt "
+            "FROM range($calls * $each) AS calls(number)",
+            {"day": DAY, "calls": calls, "each": each},
+        )
+        for of, replace in (("rooms", tables.replace_room_usage), ("conferences", tables.replace_conference_usage)):
+            assert replace(connection, DAY).row_count == calls
+            table = f"{of.removesuffix('s')}_usage"
+            assert run(connection, f"checks/{table}_adds_up", usage_date=DAY) == []
+            found = connection.execute(
+                "SELECT DISTINCT connections, participants, participant_minutes, billable_minutes, peak_participants "
+                f"FROM {table}"
+            ).fetchall()
+            assert found == [(each, each, Decimal("3.000"), 2 * each, each)]
+            assert len(list(tables._slices(connection, of, **({"usage_date": DAY} if of == "rooms" else {})))) > 1

@@ -13,7 +13,8 @@ from threading import Thread
 import duckdb
 import pytest
 
-from cdr_assets.warehouse import TABLES, Warehouse, WarehouseBusy, WarehouseError, transaction
+from cdr_assets import warehouse
+from cdr_assets.warehouse import TABLES, Turn, Warehouse, WarehouseBusy, WarehouseError, transaction
 
 WRITES = "duckdb.connect(sys.argv[1])"
 READS = "duckdb.connect(sys.argv[1], read_only=True)"
@@ -135,3 +136,34 @@ def test_all_of_a_transaction_takes_effect_or_none(path: Path, error: type[BaseE
     with pytest.raises(error):
         replace("lost", fail=True)
     assert rooms() == ["kept"]
+
+
+def test_a_turn_goes_on_from_one_piece_of_work_to_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse, "TURN_SECONDS", 3_600)
+    with Turn(Warehouse(path).connect) as turn:
+        with turn.connection() as first:
+            first.execute("CREATE TEMP TABLE seen AS SELECT 1")
+        assert not can_be_written_elsewhere(path)
+        with turn.connection() as second:
+            assert second.execute("FROM seen").fetchone() == (1,)
+        turn.end()
+        assert can_be_written_elsewhere(path)
+        with turn.connection() as third:
+            assert third.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
+    assert can_be_written_elsewhere(path)
+
+
+def test_a_turn_whose_time_is_up_ends_with_the_work_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse, "TURN_SECONDS", 0)
+    with Turn(Warehouse(path).connect) as turn:
+        with turn.connection():
+            assert not can_be_written_elsewhere(path)
+        assert can_be_written_elsewhere(path)
+
+
+def test_an_error_ends_the_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse, "TURN_SECONDS", 3_600)
+    with Turn(Warehouse(path).connect) as turn:
+        with pytest.raises(KeyboardInterrupt), turn.connection():
+            raise KeyboardInterrupt
+        assert can_be_written_elsewhere(path)

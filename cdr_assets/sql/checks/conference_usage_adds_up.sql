@@ -1,57 +1,57 @@
 -- Conferences that the day takes part in whose connections or minutes differ from those of their records, over all
 -- their days, and records of the day that no conference counts; minutes are rounded to 0.001.
 WITH conferences AS (
-    SELECT *
+    SELECT conf_num, usage_date, last_usage_date, connections, participant_minutes, subscribed_minutes, published_minutes
     FROM conference_usage
     WHERE usage_date <= $usage_date
       AND last_usage_date >= $usage_date
 ),
 
 days AS (
-    SELECT
-        least($usage_date, min(usage_date)) AS first_date,
-        greatest($usage_date, max(last_usage_date)) AS last_date
-    FROM conferences
-),
-
-records_of_days AS (
-    SELECT
-        nullif(conf_num, '') AS conf_num,
-        usage_date,
-        count(*) AS connections,
-        sum(room_duration_s) AS room_duration_s,
-        sum(subscribed_minutes) AS subscribed_minutes,
-        sum(published_minutes) AS published_minutes
-    FROM call_detail_records
-    WHERE usage_date BETWEEN (SELECT first_date FROM days) AND (SELECT last_date FROM days)
-    GROUP BY ALL
+    SELECT min(usage_date) AS first_date, max(last_usage_date) AS last_date FROM conferences
 ),
 
 records AS (
+    SELECT nullif(conf_num, '') AS conf_num, room_duration_s, subscribed_minutes, published_minutes
+    FROM call_detail_records
+    WHERE usage_date = $usage_date
+    UNION ALL
+    SELECT conf_num, room_duration_s, records.subscribed_minutes, records.published_minutes
+    FROM call_detail_records AS records
+    JOIN conferences USING (conf_num)
+    WHERE records.usage_date BETWEEN (SELECT first_date FROM days) AND (SELECT last_date FROM days)
+      AND records.usage_date BETWEEN conferences.usage_date AND conferences.last_usage_date
+      AND records.usage_date <> $usage_date
+),
+
+-- What usage says and what the records say, side by side: of one of them where the other has nothing.
+side_by_side AS (
     SELECT
-        records_of_days.conf_num,
-        sum(records_of_days.connections) AS connections,
-        coalesce(sum(room_duration_s), 0) / 60 AS participant_minutes,
-        coalesce(sum(records_of_days.subscribed_minutes), 0) AS subscribed_minutes,
-        coalesce(sum(records_of_days.published_minutes), 0) AS published_minutes
-    FROM records_of_days
-    LEFT JOIN conferences
-        ON conferences.conf_num IS NOT DISTINCT FROM records_of_days.conf_num
-        AND records_of_days.usage_date BETWEEN conferences.usage_date AND conferences.last_usage_date
-    WHERE conferences.usage_date IS NOT NULL
-       OR records_of_days.usage_date = $usage_date
-    GROUP BY records_of_days.conf_num
+        conf_num,
+        connections AS connections_in_usage,
+        participant_minutes,
+        subscribed_minutes AS subscribed_in_usage,
+        published_minutes AS published_in_usage
+    FROM conferences
+    UNION ALL BY NAME
+    SELECT
+        conf_num,
+        1 AS connections_in_records,
+        room_duration_s,
+        subscribed_minutes AS subscribed_in_records,
+        published_minutes AS published_in_records
+    FROM records
 )
 
 SELECT
-    coalesce(records.conf_num, conferences.conf_num) AS conf_num,
-    records.connections AS connections_in_records,
-    conferences.connections AS connections_in_usage,
-    records.participant_minutes AS minutes_in_records,
-    conferences.participant_minutes::DOUBLE AS minutes_in_usage
-FROM records
-FULL JOIN conferences ON conferences.conf_num IS NOT DISTINCT FROM records.conf_num
-WHERE conferences.connections IS DISTINCT FROM records.connections
-   OR (abs(conferences.participant_minutes - records.participant_minutes) <= 0.001) IS NOT TRUE
-   OR conferences.subscribed_minutes IS DISTINCT FROM records.subscribed_minutes
-   OR conferences.published_minutes IS DISTINCT FROM records.published_minutes;
+    conf_num,
+    sum(connections_in_records) AS connections_in_records,
+    sum(connections_in_usage) AS connections_in_usage,
+    coalesce(sum(room_duration_s), 0) / 60 AS minutes_in_records,
+    sum(participant_minutes)::DOUBLE AS minutes_in_usage
+FROM side_by_side
+GROUP BY conf_num
+HAVING sum(connections_in_usage) IS DISTINCT FROM sum(connections_in_records)
+    OR (abs(sum(participant_minutes) - coalesce(sum(room_duration_s), 0) / 60) <= 0.001) IS NOT TRUE
+    OR sum(subscribed_in_usage) IS DISTINCT FROM coalesce(sum(subscribed_in_records), 0)
+    OR sum(published_in_usage) IS DISTINCT FROM coalesce(sum(published_in_records), 0);

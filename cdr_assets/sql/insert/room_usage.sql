@@ -1,7 +1,8 @@
 -- One row a room of the UTC day. Sums are of decimals and whole seconds, so that they are exact in any order; minutes
 -- are rounded once, half up. The peak is a running count over joins (+1) and leaves (-1), leaves first at one instant.
 -- It runs over all rooms in one go, since a room's count is back at 0 where the next room's begins; rooms are
--- numbered for it, since a number sorts faster than a text.
+-- numbered for it, since a number sorts faster than a text. Of too many rooms for the memory, each $slice of $slices
+-- holds some: 0 of 1 holds all.
 INSERT INTO room_usage BY NAME
 WITH connections AS NOT MATERIALIZED (
     SELECT
@@ -10,6 +11,7 @@ WITH connections AS NOT MATERIALIZED (
         greatest(ceil(room_duration_s)::BIGINT, 0) AS seconds_begun
     FROM call_detail_records
     WHERE usage_date = $usage_date
+      AND hash(room_id) % $slices = $slice
 ),
 
 rooms AS (

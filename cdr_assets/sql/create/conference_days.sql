@@ -1,0 +1,30 @@
+-- Each day of each touched conference, with the day of the conference's first record. Records of one conf_num that lie
+-- more than 7 days apart are two conferences; records without one are gathered day by day.
+CREATE OR REPLACE TEMP TABLE conference_days AS
+WITH long_conference_days AS (
+    SELECT conference_number, usage_date, max(
+        CASE WHEN gap IS NULL OR gap > 7 THEN usage_date END
+    ) OVER (PARTITION BY conference_number ORDER BY usage_date) AS first_date
+    FROM (
+        SELECT conference_number, usage_date, usage_date - lag(usage_date) OVER (
+            PARTITION BY conference_number ORDER BY usage_date
+        ) AS gap
+        FROM (
+            SELECT DISTINCT conference_number, usage_date
+            FROM call_detail_records
+            JOIN touched_conferences AS touched
+                ON touched.conf_num = call_detail_records.conf_num
+                AND usage_date BETWEEN touched.first_date AND touched.last_date
+            WHERE usage_date BETWEEN $first_date AND $last_date
+              AND touched.first_date < touched.last_date
+        )
+    )
+)
+
+SELECT conference_number, conf_num, first_date AS usage_date, first_date
+FROM touched_conferences
+WHERE first_date = last_date
+UNION ALL
+SELECT conference_number, conf_num, usage_date, long.first_date
+FROM long_conference_days AS long
+JOIN touched_conferences USING (conference_number);
