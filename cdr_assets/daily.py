@@ -81,6 +81,7 @@ class DailyRun:
                     clients.put(client)
 
             def landed(answer: Future[Intake]) -> Intake:
+                # Nobody waits for EnableX with the warehouse in hand.
                 if not answer.done():
                     self._turn.end()
                 return answer.result()

@@ -77,8 +77,8 @@ def replace_room_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) 
     """Sums the day's records per room."""
     with transaction(connection):
         run(connection, "delete/room_usage", usage_date=usage_date)
-        for slice in _slices(connection, "rooms", usage_date=usage_date):
-            run(connection, "insert/room_usage", usage_date=usage_date, **slice)
+        for each in _slices(connection, "rooms", usage_date=usage_date):
+            run(connection, "insert/room_usage", usage_date=usage_date, **each)
     return Replaced(_count(connection, "room_usage", usage_date), {usage_date})
 
 
@@ -89,9 +89,9 @@ def replace_conference_usage(connection: duckdb.DuckDBPyConnection, usage_date: 
         (reach,) = run(connection, "select/touched_days", usage_date=usage_date)
         run(connection, "create/conference_days", **reach)
         run(connection, "delete/conference_usage")
-        for slice in _slices(connection, "conferences"):
-            run(connection, "create/conference_peaks", **reach, **slice)
-            run(connection, "insert/conference_usage", **reach, **slice)
+        for each in _slices(connection, "conferences"):
+            run(connection, "create/conference_peaks", **reach, **each)
+            run(connection, "insert/conference_usage", **reach, **each)
     first, last = reach["first_date"], reach["last_date"]
     days = {first + timedelta(days=number) for number in range((last - first).days + 1)}
     return Replaced(_count(connection, "conference_usage", usage_date), days)

@@ -105,8 +105,8 @@ class Warehouse:
 class Turn:
     """A connection from `connect` that is kept from one piece of work to the next, for a second or so.
 
-    Opening and closing the file takes as long as the work on a small day. Whoever waits for something else in between
-    calls `end`, so that others get at the warehouse; leaving the `with` of a turn ends it too.
+    Opening and closing the file takes as long as the work on a small day. Whoever is done, or waits for something else
+    in between, calls `end`, so that others get at the warehouse.
     """
 
     def __init__(self, connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]) -> None:
@@ -114,12 +114,6 @@ class Turn:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._opened = ExitStack()
         self._until = 0.0
-
-    def __enter__(self) -> Turn:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
 
     @contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

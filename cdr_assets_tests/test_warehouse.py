@@ -140,30 +140,30 @@ def test_all_of_a_transaction_takes_effect_or_none(path: Path, error: type[BaseE
 
 def test_a_turn_goes_on_from_one_piece_of_work_to_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warehouse, "TURN_SECONDS", 3_600)
-    with Turn(Warehouse(path).connect) as turn:
-        with turn.connection() as first:
-            first.execute("CREATE TEMP TABLE seen AS SELECT 1")
-        assert not can_be_written_elsewhere(path)
-        with turn.connection() as second:
-            assert second.execute("FROM seen").fetchone() == (1,)
-        turn.end()
-        assert can_be_written_elsewhere(path)
-        with turn.connection() as third:
-            assert third.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
+    turn = Turn(Warehouse(path).connect)
+    with turn.connection() as first:
+        first.execute("CREATE TEMP TABLE seen AS SELECT 1")
+    assert not can_be_written_elsewhere(path)
+    with turn.connection() as second:
+        assert second.execute("FROM seen").fetchone() == (1,)
+    turn.end()
+    assert can_be_written_elsewhere(path)
+    with turn.connection() as third:
+        assert third.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
+    turn.end()
     assert can_be_written_elsewhere(path)
 
 
 def test_a_turn_whose_time_is_up_ends_with_the_work_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warehouse, "TURN_SECONDS", 0)
-    with Turn(Warehouse(path).connect) as turn:
-        with turn.connection():
-            assert not can_be_written_elsewhere(path)
-        assert can_be_written_elsewhere(path)
+    with Turn(Warehouse(path).connect).connection():
+        assert not can_be_written_elsewhere(path)
+    assert can_be_written_elsewhere(path)
 
 
 def test_an_error_ends_the_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warehouse, "TURN_SECONDS", 3_600)
-    with Turn(Warehouse(path).connect) as turn:
-        with pytest.raises(KeyboardInterrupt), turn.connection():
-            raise KeyboardInterrupt
-        assert can_be_written_elsewhere(path)
+    turn = Turn(Warehouse(path).connect)
+    with pytest.raises(KeyboardInterrupt), turn.connection():
+        raise KeyboardInterrupt
+    assert can_be_written_elsewhere(path)
