@@ -11,10 +11,10 @@ import dagster as dg
 # Single-run backfills are beta in name; they are what makes a range one run.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from cdr_assets import jobs, sensors  # noqa: E402
-from cdr_assets.assets import daily_assets, on_demand_assets  # noqa: E402
-from cdr_assets.partitions import utc_days  # noqa: E402
-from cdr_assets.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
+from cdr_assets.pipeline import jobs, sensors  # noqa: E402
+from cdr_assets.pipeline.assets import daily_assets, on_demand_assets  # noqa: E402
+from cdr_assets.pipeline.partitions import utc_days  # noqa: E402
+from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
 from cdr_assets.settings import Settings  # noqa: E402
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from cdr_assets.client import BASE_URL
-from cdr_assets.decisions import Timing
+from cdr_assets.enablex.client import BASE_URL
+from cdr_assets.pipeline.scheduling import Timing
 
 
 class Variable(NamedTuple):

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from cdr_assets.definitions import code_location
-from cdr_assets.warehouse import TABLES
+from cdr_assets.database import TABLES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 SECRETS = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cdr_assets.warehouse import TABLES, Warehouse
+from cdr_assets.database import TABLES, Warehouse
 
 MOVED = {
     "call_detail_records": [

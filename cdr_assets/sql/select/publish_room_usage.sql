@@ -1,2 +1,0 @@
--- The partition as a Parquet file.
-COPY (SELECT * FROM room_usage WHERE usage_date = $usage_date) TO $file (FORMAT parquet, COMPRESSION zstd);

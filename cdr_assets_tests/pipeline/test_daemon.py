@@ -1,0 +1,179 @@
+"""Dagster's own daemon, left alone with an EnableX whose records spill over midnight and appear late."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta, timezone
+from itertools import chain
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+from dagster._core.scheduler.instigation import InstigatorTick
+
+from cdr_assets.pipeline import sensors
+from cdr_assets.pipeline.scheduling import DAY, QUIET_ANSWERS, days_between
+from cdr_assets.sandbox.calls import Settings, records_of_day
+from cdr_assets.sandbox.server import Faults, Sandbox, serve
+from cdr_assets.database import TABLES
+from cdr_assets_tests.conftest import plain_environment
+from cdr_assets_tests.expected import assert_exact
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]
+SENSORS = ("closed_days", "settling_days", "landed_days")
+DAYS = 4
+FIRST = datetime.now(timezone.utc).date() - DAY * DAYS
+DEADLINE_S = 150
+QUEUE = """
+run_coordinator:
+  module: dagster
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
+"""
+
+
+def closed_days() -> list[date]:
+    today = datetime.now(timezone.utc).date()
+    return days_between(FIRST, today - DAY)
+
+
+class Daemon:
+    """The daemon with its code server and its runs, in a process group of their own."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self.home, self.data_dir = home, home / "data"
+        self._log = (home / "daemon.log").open("wb")
+        self._process = subprocess.Popen(
+            DAEMON,
+            cwd=home,
+            env={
+                **plain_environment(),
+                **environment,
+                "DAGSTER_HOME": str(home),
+                "CDR_DATA_DIR": str(self.data_dir),
+            },
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._deadline = time.monotonic() + DEADLINE_S
+
+    def wait_until(self, what: str, holds: Callable[[], bool]) -> None:
+        while not holds():
+            assert self._process.poll() is None, f"the daemon stopped before {what}\n{self.said()}"
+            assert time.monotonic() < self._deadline, f"not in time: {what}\n{self.said()}"
+            time.sleep(0.25)
+
+    def said(self) -> str:
+        return (self.home / "daemon.log").read_text(errors="replace")[-20_000:]
+
+    def stop(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    faults = Faults(spill_minutes=90, late_share=0.4, late_hours=24 * 365)
+    with serve(Settings(connections=40, start=FIRST), faults=faults) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
+    shutil.copy(CHECKOUT / "dagster.yaml", tmp_path)
+    with (tmp_path / "dagster.yaml").open("a") as settings:
+        # A queued run is launched within a second, not within five.
+        settings.write(QUEUE)
+    environment = {
+        **sandbox.environment,
+        "CDR_START_DATE": str(FIRST),
+        "CDR_SETTLE_MINUTES": "0",
+        "CDR_SETTLING_DAYS": str(DAYS + 1),
+        "CDR_SETTLING_HOURS": "0.0001",
+        "CDR_TICK_SECONDS": "1",
+        "CDR_AGREEMENT_SAMPLE": "1",
+    }
+    daemon = Daemon(tmp_path, environment)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Daemon, sandbox: Sandbox) -> None:
+    def asked_for_all() -> bool:
+        asked = {path.rpartition("/")[2] for path, _ in list(sandbox.requests) if "/period/" in path}
+        return asked >= set(map(str, closed_days()))
+
+    def exact() -> bool:
+        records = chain.from_iterable(records_of_day(sandbox.settings, day) for day in closed_days())
+        try:
+            assert_exact(daemon.data_dir / "cdr.duckdb", records)
+        except (AssertionError, duckdb.Error):
+            return False
+        return True
+
+    daemon.wait_until("every closed day was asked for", asked_for_all)
+    assert not exact()
+    # Now the late records appear.
+    sandbox.faults.late_share = 0
+    daemon.wait_until("the tables were exact", exact)
+
+    with dg.DagsterInstance.from_config(str(daemon.home)) as instance:
+        daemon.wait_until("every sensor was at rest", lambda: all(at_rest(instance, sensor) for sensor in SENSORS))
+        requests, seen = len(sandbox.requests), len(ticks(instance, "settling_days"))
+        daemon.wait_until("the next tick had passed", lambda: len(ticks(instance, "settling_days")) > seen)
+        assert len(sandbox.requests) == requests
+        assert exact()
+        assert instance.get_runs_count(dg.RunsFilter(statuses=[*sensors.IN_FLIGHT, *sensors.FAILED])) == 0
+        assert_no_day_was_in_two_runs_at_once(instance)
+        for asset in ("period_cdr", *TABLES):
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == set(map(str, closed_days()))
+        for day in closed_days():
+            # A day whose records all came with its neighbours' answers never had one of its own that brought any.
+            answers = dg.AssetRecordsFilter(dg.AssetKey("period_cdr"), asset_partitions=[str(day)])
+            assert len(instance.fetch_materializations(answers, limit=1_000).records) == requests_for(sandbox, day)
+            assert sensors.answers(instance, [day])[day].quiet == QUIET_ANSWERS
+    assert {status for _, status in sandbox.requests} == {200}
+
+
+def requests_for(sandbox: Sandbox, day: date) -> int:
+    return sum(path.endswith(f"/cdr/period/{day}/{day}") for path, _ in sandbox.requests)
+
+
+def ticks(instance: dg.DagsterInstance, sensor: str) -> Sequence[InstigatorTick]:
+    """The sensor's ticks, the last one first."""
+    (state,) = (state for state in instance.all_instigator_state() if state.instigator_name == sensor)
+    return instance.get_ticks(state.instigator_origin_id, state.selector_id)
+
+
+def at_rest(instance: dg.DagsterInstance, sensor: str) -> bool:
+    """Whether the sensor says that there is nothing to do for now."""
+    reason = ticks(instance, sensor)[0].skip_reason or ""
+    if sensor != "settling_days":
+        return reason.startswith(("days to ", "the tables hold all that landed"))
+    # When all answers were quiet, a last one is asked for shortly before the day settles.
+    _, _, when = reason.partition(" is fetched again at ")
+    in_an_hour = datetime.now(timezone.utc) + timedelta(hours=1)
+    return bool(when) and datetime.strptime(f"{when}+0000", "%Y-%m-%d %H:%M UTC%z") > in_an_hour
+
+
+def assert_no_day_was_in_two_runs_at_once(instance: dg.DagsterInstance) -> None:
+    ended: dict[date, float] = {}
+    for record in instance.get_run_records(order_by="start_time", ascending=True):
+        assert record.start_time
+        assert record.end_time
+        for day in sensors.days_of(record.dagster_run):
+            assert ended.get(day, 0) <= record.start_time
+            ended[day] = record.end_time

@@ -1,0 +1,169 @@
+"""The one file that many processes want to write."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import duckdb
+import pytest
+
+from cdr_assets import database
+from cdr_assets.database import TABLES, ConnectionLease, Warehouse, WarehouseBusy, WarehouseError, transaction
+
+WRITES = "duckdb.connect(sys.argv[1])"
+READS = "duckdb.connect(sys.argv[1], read_only=True)"
+QUEUES = "FileLock(sys.argv[1] + '.lock').acquire()"
+
+
+@contextmanager
+def held(path: Path, how: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that keeps the warehouse until its input ends."""
+    program = f"import sys, duckdb; from filelock import FileLock; held = {how}; print('held', flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def can_be_written_elsewhere(path: Path) -> bool:
+    program = f"import sys, duckdb; {WRITES}"
+    return subprocess.run([sys.executable, "-c", program, str(path)], stderr=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "cdr.duckdb"
+    duckdb.connect(path).close()
+    return path
+
+
+@pytest.mark.parametrize("how", [WRITES, READS, QUEUES])
+def test_a_warehouse_in_use_is_waited_for(path: Path, how: str) -> None:
+    opened = []
+
+    def open_and_look() -> None:
+        with Warehouse(path, patience_s=60).connect() as connection:
+            opened.append(connection.execute("SELECT count(*) FROM room_usage").fetchone())
+
+    waiting = Thread(target=open_and_look, daemon=True)
+    with held(path, how) as holder:
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        assert opened == []
+        holder.communicate("\n")
+        waiting.join(20)
+    assert opened == [(0,)]
+
+
+@pytest.mark.parametrize("how", [WRITES, READS, QUEUES])
+def test_patience_ends_with_the_name_of_the_file_and_what_to_do(path: Path, how: str) -> None:
+    with held(path, how):
+        began = time.monotonic()
+        with pytest.raises(WarehouseBusy) as busy, Warehouse(path, patience_s=0.3).connect():
+            pytest.fail("opened a file that another process holds")
+        assert 0.3 <= time.monotonic() - began < 5
+    assert str(path) in str(busy.value)
+    assert "0.3 s" in str(busy.value)
+    assert "close" in str(busy.value)
+    with Warehouse(path, patience_s=0).connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_file_that_is_not_duckdbs_is_an_error_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "cdr.duckdb"
+    path.write_bytes(b"not a database\n" * 1_000)
+    began = time.monotonic()
+    with pytest.raises(WarehouseError, match=str(path)) as error, Warehouse(path, patience_s=60).connect():
+        pytest.fail("opened a file that is not DuckDB's")
+    assert not isinstance(error.value, WarehouseBusy)
+    assert time.monotonic() - began < 10
+    assert path.read_bytes() == b"not a database\n" * 1_000
+
+
+def test_an_exception_inside_closes_the_file(path: Path) -> None:
+    def fail() -> None:
+        with Warehouse(path).connect() as connection:
+            assert not can_be_written_elsewhere(path)
+            raise KeyboardInterrupt(connection)
+
+    # The exception keeps the connection alive, so only closing it lets go of the file.
+    with pytest.raises(KeyboardInterrupt) as raised:
+        fail()
+    assert can_be_written_elsewhere(path), raised.value
+
+
+def test_the_tables_are_there_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "cdr.duckdb"
+    with Warehouse(path).connect() as connection:
+        made = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    assert made == {*TABLES}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, duckdb.Error])
+def test_all_of_a_transaction_takes_effect_or_none(path: Path, error: type[BaseException]) -> None:
+    def rooms() -> list[str]:
+        with Warehouse(path).connect() as connection:
+            return [room for (room,) in connection.execute("SELECT room_id FROM room_usage").fetchall()]
+
+    def replace(room: str, fail: bool) -> None:
+        with Warehouse(path).connect() as connection, transaction(connection):
+            connection.execute("DELETE FROM room_usage")
+            connection.execute("INSERT INTO room_usage BY NAME SELECT ? AS room_id", [room])
+            if fail and error is duckdb.Error:
+                connection.execute("SELECT no_such_column FROM room_usage")
+            if fail:
+                raise error
+
+    replace("kept", fail=False)
+    assert rooms() == ["kept"]
+    with pytest.raises(error):
+        replace("lost", fail=True)
+    assert rooms() == ["kept"]
+
+
+def test_a_turn_goes_on_from_one_piece_of_work_to_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse, "LEASE_SECONDS", 3_600)
+    lease = ConnectionLease(Warehouse(path).connect)
+    with lease.connection() as first:
+        first.execute("CREATE TEMP TABLE seen AS SELECT 1")
+    assert not can_be_written_elsewhere(path)
+    with lease.connection() as second:
+        assert second.execute("FROM seen").fetchone() == (1,)
+    lease.end()
+    assert can_be_written_elsewhere(path)
+    with lease.connection() as third:
+        assert third.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
+    lease.end()
+    assert can_be_written_elsewhere(path)
+
+
+def test_a_turn_whose_time_is_up_ends_with_the_work_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse, "LEASE_SECONDS", 0)
+    with ConnectionLease(Warehouse(path).connect).connection():
+        assert not can_be_written_elsewhere(path)
+    assert can_be_written_elsewhere(path)
+
+
+def test_an_error_ends_the_lease(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse, "LEASE_SECONDS", 3_600)
+    lease = ConnectionLease(Warehouse(path).connect)
+    with pytest.raises(KeyboardInterrupt), lease.connection():
+        raise KeyboardInterrupt
+    assert can_be_written_elsewhere(path)

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdr_assets.warehouse import partitions as tables
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.database import TABLES, Warehouse, WarehouseError, columns, run
+from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets_tests.expected import assert_exact, read
+
+DAY = date(2026, 11, 2)
+
+
+def land(folder: Path, name: str, records: Iterable[Record]) -> Path:
+    path = folder / f"{name}.ndjson.zst"
+    path.write_bytes(zstandard.compress(b"".join(json.dumps(record).encode() + b"\n" for record in records)))
+    return path
+
+
+def record(cdr_id: str, **fields: Any) -> Record:
+    return {"cdr_id": cdr_id, "trans_date": f"{DAY}T10:00:00.000Z"} | fields
+
+
+def build(warehouse: Warehouse, day: date, files: list[Path]) -> None:
+    with warehouse.connect() as connection:
+        tables.replace_call_detail_records(connection, day, lambda day: files)
+        tables.replace_room_usage(connection, day)
+        tables.replace_conference_usage(connection, day)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "cdr.duckdb")
+
+
+moments = st.datetimes(datetime(2026, 11, 1), datetime(2026, 11, 22)).map(lambda t: t.replace(microsecond=0))
+
+
+@st.composite
+def call(draw: st.DrawFn, number: int) -> Record:
+    connect = draw(moments)
+    length = draw(st.sampled_from([0, 1, 59, 60, 61, 3_600, 90_000])) * 1_000 + draw(st.integers(0, 999))
+    disconnect = connect + timedelta(milliseconds=length)
+    texts = st.sampled_from(["", "a", "b", "c"])
+
+    def written(time: datetime) -> str:
+        return time.isoformat(timespec="milliseconds") + "Z"
+
+    duration = draw(st.sampled_from([length / 1_000, str(length / 1_000), None, ""]))
+    return {
+        "cdr_id": f"cdr-{number}",
+        "trans_date": written(draw(st.sampled_from([connect, disconnect]))),
+        "conf_num": draw(st.sampled_from(["", "X", "Y", None])),
+        "room": {
+            "room_id": draw(st.sampled_from(["r1", "r2", None])),
+            "connect_dt": written(connect),
+            "disconnect_dt": written(disconnect),
+            "duration": duration,
+        },
+        "user": {"ref": draw(texts), "name": draw(texts), "confName": draw(texts)},
+        "usage": {"subscribed_minutes": draw(st.sampled_from([1.5, "0.333", 7, None])), "published_minutes": 0.001},
+    }
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> list[Record]:
+    return [draw(call(number)) for number in range(draw(st.integers(1, 14)))]
+
+
+@given(records=calls(), seed=st.integers(0, 2**16))
+@settings(max_examples=15, deadline=None)
+def test_any_order_of_days_any_number_of_times_gives_what_computing_from_scratch_gives(
+    records: list[Record], seed: int
+) -> None:
+    by_day = defaultdict(list)
+    for each in records:
+        by_day[utc_day(each)].append(each)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {day: land(Path(folder), str(day), day_records) for day, day_records in by_day.items()}
+        order = [*files, *random.Random(seed).sample(list(files), k=min(2, len(files)))]
+        random.Random(seed).shuffle(order)
+        warehouse = Warehouse(Path(folder) / "cdr.duckdb")
+        with warehouse.connect() as connection:
+            for day in order:
+                tables.replace_call_detail_records(connection, day, lambda day: [files[day]])
+                tables.replace_room_usage(connection, day)
+                tables.replace_conference_usage(connection, day)
+            for check in ("room_usage_adds_up", "conference_usage_adds_up", "cdr_id_is_unique"):
+                for day in files:
+                    assert run(connection, f"checks/{check}", usage_date=day) == []
+        assert_exact(warehouse.path, records)
+
+
+def test_a_conference_that_loses_its_records_on_a_day_is_made_anew(warehouse: Warehouse, tmp_path: Path) -> None:
+    late = record("late", conf_num="X", room={"room_id": "r", "duration": 60})
+    early = {**late, "cdr_id": "early", "trans_date": "2026-11-01T23:59:00.000Z"}
+    build(warehouse, DAY - timedelta(days=1), [land(tmp_path, "early", [early])])
+    build(warehouse, DAY, [land(tmp_path, "late", [late])])
+    assert_exact(warehouse.path, [early, late])
+    build(warehouse, DAY - timedelta(days=1), [land(tmp_path, "none", [])])
+    assert_exact(warehouse.path, [late])
+
+
+def test_of_a_record_that_landed_twice_the_one_in_the_later_file_stays(warehouse: Warehouse, tmp_path: Path) -> None:
+    many = [record(f"cdr-{number}", room={"duration": 1}) for number in range(130_000)]
+    older = land(tmp_path, "1", [*many, record("twice", room={"duration": 2})])
+    newer = land(tmp_path, "2", [record("twice", room={"duration": 3}), record("twice", room={"duration": 4})])
+    build(warehouse, DAY, [older, newer])
+    assert_exact(warehouse.path, [*many, record("twice", room={"duration": 4})])
+
+
+def test_of_a_record_twice_in_one_answer_the_last_one_stays(warehouse: Warehouse, tmp_path: Path) -> None:
+    many = [record(f"cdr-{number}", room={"duration": 1}) for number in range(130_000)]
+    build(warehouse, DAY, [land(tmp_path, "1", [many[0] | {"room": {"duration": 9}}, *many])])
+    assert_exact(warehouse.path, many)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [0, 1, 0], [1, 0, 1]])
+@pytest.mark.parametrize("newer", [0, 1])
+def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
+    warehouse: Warehouse, tmp_path: Path, order: list[int], newer: int
+) -> None:
+    days = [DAY, DAY + timedelta(days=1)]
+    moved = [record("moved", trans_date=f"{day}T10:00:00.000Z", conf_num="X", room={"duration": 60}) for day in days]
+    others = [{**each, "cdr_id": f"stays-{number}"} for number, each in enumerate(moved)]
+    zone = LandingZone(tmp_path)
+    for number, day in enumerate(days):
+        folder = zone.landing / f"usage_date={day}"
+        folder.mkdir(parents=True)
+        land(folder, "2" if number == newer else "1", [moved[number], others[number]])
+    with warehouse.connect() as connection:
+        for number in order:
+            load = tables.replace_call_detail_records(connection, days[number], zone.files)
+            for day in load.days:
+                tables.replace_room_usage(connection, day)
+                tables.replace_conference_usage(connection, day)
+        assert all(run(connection, "checks/cdr_id_is_unique", usage_date=day) == [] for day in days)
+    assert_exact(warehouse.path, [moved[newer], *others])
+
+
+@pytest.mark.parametrize(
+    ("fields", "lost"),
+    [
+        ({"room": "text"}, "room"),
+        ({"room": {}}, None),
+        ({"room": None, "user": {}, "usage": {"unknown": 1}}, None),
+        ({"room": [1], "usage": 5}, "room, usage"),
+        ({"room": {"duration": "abc"}}, "room_duration_s"),
+        ({"room": {"duration": "12.5", "connect_dt": "yesterday"}}, "room_connect_dt"),
+        ({"room": {"disconnect_dt": "infinity"}}, "room_disconnect_dt"),
+        ({"room": {"duration": "", "connect_dt": ""}}, None),
+        ({"sip": "perhaps", "published_track": {"audio": "true", "video": [1]}}, "published_video, sip"),
+        ({"room": {"duration": 1e300}}, "room_duration_s"),
+    ],
+)
+def test_a_field_that_does_not_fit_its_type_is_null_and_named(
+    warehouse: Warehouse, tmp_path: Path, fields: Record, lost: str | None
+) -> None:
+    build(warehouse, DAY, [land(tmp_path, "1", [record("odd", **fields), record("even")])])
+    rows = {row["cdr_id"]: row for row in read(warehouse.path, "call_detail_records")}
+    assert rows["odd"]["lost_fields"] == lost
+    assert rows["even"]["lost_fields"] is None
+    with warehouse.connect() as connection:
+        found = run(connection, "checks/no_field_was_lost_to_its_type", usage_date=DAY)
+    assert found == ([{"cdr_id": "odd", "lost_fields": lost}] if lost else [])
+
+
+@pytest.mark.parametrize("boolean", [True, "true"])
+def test_both_shapes_load_into_the_same_columns(warehouse: Warehouse, tmp_path: Path, boolean: object) -> None:
+    fields = {"published_track": {"audio": boolean}, "room": {"duration": "60.5" if boolean == "true" else 60.5}}
+    build(warehouse, DAY, [land(tmp_path, "1", [record("1", **fields)])])
+    (row,) = read(warehouse.path, "call_detail_records")
+    assert row["published_audio"] is True
+    assert str(row["room_duration_s"]) == "60.500"
+
+
+@pytest.mark.parametrize(
+    ("given", "time"),
+    [
+        ("2026-11-02T23:59:59.999Z", datetime(2026, 11, 2, 23, 59, 59, 999_000)),
+        ("2026-11-02t10:00:00z", datetime(2026, 11, 2, 10)),
+        ("2026-11-03T01:00:00.5+05:30", datetime(2026, 11, 2, 19, 30, 0, 500_000)),
+        ("2026-11-02T01:00:00-0800", datetime(2026, 11, 2, 9)),
+        ("2026-11-02T10:00:00", datetime(2026, 11, 2, 10)),
+        ("2026-11-02 10:00:00", datetime(2026, 11, 2, 10)),
+        ("2026-11-02T23:59:59.9999999Z", datetime(2026, 11, 2, 23, 59, 59, 999_999)),
+    ],
+)
+def test_a_time_is_read_in_utc(warehouse: Warehouse, tmp_path: Path, given: str, time: datetime) -> None:
+    build(warehouse, DAY, [land(tmp_path, "1", [record("1", trans_date=given, room={"connect_dt": given})])])
+    (row,) = read(warehouse.path, "call_detail_records")
+    assert (row["trans_date"], row["room_connect_dt"], row["lost_fields"]) == (time, time, None)
+
+
+def test_a_day_that_never_landed_is_not_an_empty_one(warehouse: Warehouse, tmp_path: Path) -> None:
+    build(warehouse, DAY, [land(tmp_path, "1", [record("1")])])
+    with pytest.raises(WarehouseError, match=r"2026-11-02 has not landed.*period_cdr"):
+        build(warehouse, DAY, [])
+    assert_exact(warehouse.path, [record("1")])
+
+
+def test_a_failed_load_keeps_the_former_rows(warehouse: Warehouse, tmp_path: Path) -> None:
+    build(warehouse, DAY, [land(tmp_path, "1", [record("1")])])
+    unreadable = tmp_path / "2.ndjson.zst"
+    unreadable.write_bytes(zstandard.compress(b'{"cdr_id": "2"}\nnot json\n'))
+    with pytest.raises(WarehouseError, match="could not read 1 of the landed records"):
+        build(warehouse, DAY, [unreadable])
+    assert_exact(warehouse.path, [record("1")])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_is_described(warehouse: Warehouse, table: str) -> None:
+    with warehouse.connect() as connection:
+        made = [(name, type_) for name, type_, *_ in connection.execute(f"DESCRIBE {table}").fetchall()]
+    assert [(column.name, column.type) for column in columns(table)] == made
+    assert all(column.description for column in columns(table))
+
+
+def test_minutes_that_overflow_their_column_turn_the_check_red(warehouse: Warehouse, tmp_path: Path) -> None:
+    longest = {"duration": "999999999999999.999", "room_id": "r"}
+    build(warehouse, DAY, [land(tmp_path, "1", [record(str(n), room=longest) for n in range(61)])])
+    with warehouse.connect() as connection:
+        assert run(connection, "checks/room_usage_adds_up", usage_date=DAY)
+
+
+def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(warehouse: Warehouse) -> None:
+    calls, each = 410_000, 3
+    with warehouse.connect() as connection:
+        connection.execute(
+            "INSERT INTO call_detail_records BY NAME "
+            "SELECT $day::DATE AS usage_date, number::VARCHAR AS cdr_id, 60.001 AS room_duration_s, "
+            "if(number < $each, NULL, 'r' || number // $each) AS room_id, "
+            "if(number < $each, NULL, 'c' || number // $each) AS conf_num, "
+            "$day::TIMESTAMP AS room_connect_dt, $day::TIMESTAMP + INTERVAL 1 HOUR AS room_disconnect_dt "
+            "FROM range($calls * $each) AS calls(number)",
+            {"day": DAY, "calls": calls, "each": each},
+        )
+        for of, replace in (("rooms", tables.replace_room_usage), ("conferences", tables.replace_conference_usage)):
+            assert replace(connection, DAY).row_count == calls
+            table = f"{of.removesuffix('s')}_usage"
+            assert run(connection, f"checks/{table}_adds_up", usage_date=DAY) == []
+            found = connection.execute(
+                "SELECT DISTINCT connections, participants, participant_minutes, billable_minutes, peak_participants "
+                f"FROM {table}"
+            ).fetchall()
+            assert found == [(each, each, Decimal("3.000"), 2 * each, each)]
+            assert len(list(tables._slices(connection, of, **({"usage_date": DAY} if of == "rooms" else {})))) > 1
