@@ -1,20 +1,12 @@
-"""EnableX over HTTP: the four CDR routes, each answered by batches of records.
+"""EnableX over HTTP: the four CDR routes, each asked in attempts that bring batches of records.
 
-    EnableXError              permanent
-    ├── NotAsked              yes   no call was made
-    │   ├── BadParameter      yes   a date or an id that cannot be asked for; also a ValueError
-    │   └── BadSetting        yes   credentials that are missing, a base URL that is not safe
-    ├── Rejected              yes   a 4xx status, a redirect, or one of the API's error envelopes with status 200
-    │   ├── BadRequest        yes   400
-    │   ├── BadCredentials    yes   401
-    │   ├── Forbidden         yes   403
-    │   └── NotFound          yes   404
-    ├── Unreadable            no    an answer that is not what the API documents
-    └── Unavailable           no    no try was answered whole: no connection, no time, 408, 429, 5xx, a broken body
+    for attempt in client.period(day, day):
+        with attempt as batches:
+            for batch in batches:
+                ...
 
-Permanent: asking the same again gives the same, until someone changes something. Only what may end as Unavailable is
-tried more than once. Neither these errors nor the log hold the app key or the Authorization header, whatever a server
-sends back.
+The loop goes on while the answer was not whole and asking again may help. It ends after a whole, good answer. It raises
+an EnableXError when there is none.
 """
 
 from __future__ import annotations
@@ -24,147 +16,105 @@ import contextlib
 import html
 import http.client
 import ipaddress
+import itertools
 import json
 import logging
 import random
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import date, datetime, timezone
 from email.utils import parsedate_to_datetime
 from importlib import metadata
-from typing import TypeVar
+from types import TracebackType
 from urllib.parse import quote, urlsplit
 
 import requests
 import urllib3
 from requests.auth import HTTPBasicAuth
 
-from cdr_assets.enablex.records import AnswerError, BrokenOffAnswer, RefusedAnswer, Batch, excerpt, read_records, refusal
-
-T = TypeVar("T")
-Receive = Callable[[Iterator[Batch]], T]
-"""Takes the batches of one answer. It is called anew for each try: what an earlier one brought is to be discarded.
-
-An error that the batches raise must come through. What it returns counts only when the whole answer turned out good.
-"""
+from cdr_assets.enablex.answers import AnswerError, BrokenOffAnswer, RefusedAnswer, read_records, refusal
+from cdr_assets.enablex.errors import (
+    BadParameter,
+    BadSetting,
+    EnableXError,
+    Rejected,
+    Unavailable,
+    Unreadable,
+    classify_status,
+    excerpt,
+)
+from cdr_assets.enablex.records import Batch
 
 BASE_URL = "https://api.enablex.io/video/v2"
 
-_CHUNK = 1 << 20
-_LONGEST_ERROR_BODY = 64 << 10
-_FIRST_WAIT = 1.0
-_LONGEST_WAIT = 60.0
+_CHUNK_BYTES = 1 << 20
+_MAX_ERROR_BODY_BYTES = 64 << 10
+_BASE_WAIT_S = 1.0
+_MAX_WAIT_S = 60.0
 
 _REDACTED = "[redacted]"
 _BROKEN = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-"""What reading a body may raise: a connection that ends or times out, a length or a coding that does not hold."""
+"""What reading a body may raise: the connection ends or times out, or a length or an encoding is wrong."""
 
 _log = logging.getLogger(__name__)
 
 
-class EnableXError(Exception):
-    """What went wrong with a call of the API, after the tries that were worth it."""
+class Attempt:
+    """One try of a request. `with attempt as batches` sends it; `batches` are those of its answer.
 
-    permanent = False
-    remedy = ""
+    Batches raise an EnableXError when the answer is not whole or not good, at any point of it. Leaving the `with` reads
+    the rest, and ends the attempt whatever was wrong with the answer: the next attempt, if there is one, begins again,
+    so discard what this one brought. An error that the body of the `with` raises by itself propagates unchanged.
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        status: int | None = None,
-        words: str | None = None,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.status = status
-        """HTTP status of the last answer, if there was one."""
-        self.words = words
-        """What the API itself said, if it did."""
-        self.request_id = request_id
-        """What EnableX support asks for, where the API gave one."""
-        self.retry_after = retry_after
-        """Seconds that the server asked to wait, if it did."""
-        self.path: str | None = None
-        """The route asked for, below the base URL; None when no call was made."""
-        self.tries = 0
+    `return` and `break` inside the loop skip the attempts that would follow: leave it by its end.
+    """
 
-    def __str__(self) -> str:
-        if self.path is None:
-            return self.reason
-        return f"GET {self.path}, {self.tries} {'try' if self.tries == 1 else 'tries'}: {self.reason}"
+    def __init__(self, number: int, answer: Generator[Batch, None, None]) -> None:
+        self.number = number
+        """1 for the first try. After the loop: how many tries there were."""
+        self.error: EnableXError | None = None
+        """What was wrong with the answer, as far as it was read."""
+        self.is_whole = False
+        """The answer was read to its end and was good."""
+        self._answer = answer
+        self._batches = self._read()
 
+    def __enter__(self) -> Iterator[Batch]:
+        return self._batches
 
-class NotAsked(EnableXError):
-    """No call was made."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        with contextlib.closing(self._answer), contextlib.suppress(EnableXError):
+            if error is None:
+                # Only the end of an answer shows that it was whole, and the body may have stopped before it.
+                deque(self._batches, maxlen=0)
+        # Whatever a body raises after its batches failed comes of that.
+        return self.error is not None and (error is None or isinstance(error, Exception))
 
-    permanent = True
-
-
-class BadParameter(NotAsked, ValueError):
-    """A date or an id that cannot be asked for."""
-
-
-class BadSetting(NotAsked):
-    """The environment does not say how to reach EnableX."""
-
-
-class Rejected(EnableXError):
-    """EnableX answered, and the answer is no."""
-
-    permanent = True
-
-
-class BadRequest(Rejected):
-    """400: a parameter is wrong."""
-
-
-class BadCredentials(Rejected):
-    """401: the app id and the app key are not accepted."""
-
-    remedy = "; check ENABLEX_APP_ID and ENABLEX_APP_KEY"
-
-
-class Forbidden(Rejected):
-    """403: the project is suspended, or lacks the right to CDRs."""
-
-
-class NotFound(Rejected):
-    """404: no such room, conference or route."""
-
-
-class Unreadable(EnableXError):
-    """EnableX answered something that is not what it documents."""
-
-
-class Unavailable(EnableXError):
-    """No try was answered in whole."""
-
-
-def meaning(status: int) -> type[EnableXError] | None:
-    """What an HTTP status says of a call: None for an answer to be read, else the error that it is."""
-    named = {400: BadRequest, 401: BadCredentials, 403: Forbidden, 404: NotFound}
-    if status == 200:
-        return None
-    if status in named:
-        return named[status]
-    if status in (408, 429) or 500 <= status <= 599:
-        return Unavailable
-    return Rejected if 300 <= status <= 499 else Unreadable
+    def _read(self) -> Iterator[Batch]:
+        try:
+            yield from self._answer
+        except EnableXError as error:
+            # Neither the traceback nor the context is kept: their frames and texts can hold the credentials.
+            error.__context__ = None
+            self.error = error.with_traceback(None)
+        if self.error:
+            raise self.error
+        self.is_whole = True
 
 
 class EnableX:
     """The four CDR routes of one EnableX project. Not to be shared between threads.
 
-    Each route asks once, and again while what went wrong may pass: `tries` calls and `total_seconds` at most, with
-    growing waits of random length between them, or as long as the server asks for. Construction never fails; settings
-    that are missing or unsafe are a BadSetting of the first call. Each route returns what `receive` made of the batches
-    of a whole, good answer, and raises an EnableXError when there was none. `receive`'s own errors come through as they
-    are.
+    Each route returns its attempts: one, and more while the error may pass. There are at most `tries` attempts in
+    `total_seconds`, with growing waits of random length between them, or as long as the server asks for. When no answer
+    was whole and good, the loop over the attempts raises an EnableXError.
+
+    Construction never fails. Calling a route raises BadSetting when settings are missing or unsafe, and BadParameter
+    when its arguments cannot be asked for. The request is sent when an attempt is entered.
     """
 
     def __init__(
@@ -186,7 +136,7 @@ class EnableX:
         self._sleep, self._clock = sleep, clock
         self._secrets = _secrets(self._app_id, self._app_key)
         self._session = requests.Session()
-        # Proxies of the environment are for the world outside.
+        # A proxy in the environment is not meant for this machine.
         self._session.trust_env = not _is_loopback(self._base_url)
         self._session.headers.update(
             {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"cdr_assets/{_version()}"}
@@ -195,72 +145,73 @@ class EnableX:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_without_credentials(self._base_url)!r})"
 
-    def period(self, from_date: date | str, to_date: date | str, receive: Receive[T]) -> T:
-        """CDRs of a period of UTC days, `date` or YYYY-MM-DD. Whether `to_date` is part of it is not published."""
-        return self._get(f"/cdr/period/{_period(from_date, to_date)}", receive)
+    def period(self, from_date: date | str, to_date: date | str) -> Iterator[Attempt]:
+        """CDRs of a period of UTC days, `date` or YYYY-MM-DD. EnableX does not say whether `to_date` is included."""
+        return self._attempts(f"/cdr/period/{_period(from_date, to_date)}")
 
-    def room(self, room_id: str, receive: Receive[T]) -> T:
+    def room(self, room_id: str) -> Iterator[Attempt]:
         """All CDRs of a room."""
-        return self._get(f"/cdr/room/{_segment('room_id', room_id)}", receive)
+        return self._attempts(f"/cdr/room/{_segment('room_id', room_id)}")
 
-    def room_period(self, room_id: str, from_date: date | str, to_date: date | str, receive: Receive[T]) -> T:
+    def room_period(self, room_id: str, from_date: date | str, to_date: date | str) -> Iterator[Attempt]:
         """CDRs of a room in a period of UTC days."""
-        return self._get(f"/cdr/room-period/{_segment('room_id', room_id)}/{_period(from_date, to_date)}", receive)
+        return self._attempts(f"/cdr/room-period/{_segment('room_id', room_id)}/{_period(from_date, to_date)}")
 
-    def conference(self, conf_num: str, receive: Receive[T]) -> T:
-        """All CDRs of a conference: one session in a room."""
-        return self._get(f"/cdr/conf/{_segment('conf_num', conf_num)}", receive)
+    def conference(self, conf_num: str) -> Iterator[Attempt]:
+        """All CDRs of a conference, which is one session in a room."""
+        return self._attempts(f"/cdr/conf/{_segment('conf_num', conf_num)}")
 
     def close(self) -> None:
-        """Close the connections that are kept for the next call."""
+        """Closes the connections that are kept for the next call."""
         self._session.close()
 
-    def _get(self, path: str, receive: Receive[T]) -> T:
+    def _attempts(self, path: str) -> Iterator[Attempt]:
         self._check_settings()
+        return self._until_whole(path)
+
+    def _until_whole(self, path: str) -> Iterator[Attempt]:
         deadline = self._clock() + self._total_seconds
-        tries = 0
-        while True:
-            tries += 1
-            outcome = self._try(path, deadline, receive)
-            if not isinstance(outcome, EnableXError):
-                return outcome
-            wait = self._wait(outcome, tries, deadline)
+        for number in itertools.count(1):
+            attempt = Attempt(number, self._answer(path, deadline))
+            yield attempt
+            error = attempt.error
+            if error is None and attempt.is_whole:
+                return
+            if error is None:
+                raise RuntimeError("the last attempt was not read: use `with attempt as batches` for each one")
+            error.path, error.tries = path, number
+            wait = self._wait(error, deadline)
             if wait is None:
-                outcome.path, outcome.tries = path, tries
-                # The traceback of what was tried shows nothing more, and its frames hold the request's headers.
-                raise outcome.with_traceback(None)
-            _log.warning("GET %s: %s; try %d of %d in %.1f s", path, outcome.reason, tries + 1, self._tries, wait)
+                # The frames of the attempt say nothing more, and hold the credentials.
+                raise error.with_traceback(None)
+            _log.warning("GET %s: %s; try %d of %d in %.1f s", path, error.reason, number + 1, self._tries, wait)
             self._sleep(wait)
 
-    def _wait(self, error: EnableXError, tries: int, deadline: float) -> float | None:
-        """Seconds until the next try; None when there is none."""
-        if not isinstance(error, Unavailable) or tries >= self._tries:
+    def _wait(self, error: EnableXError, deadline: float) -> float | None:
+        """Seconds until the next attempt; None when there is none."""
+        if not isinstance(error, Unavailable) or error.tries >= self._tries:
             return None
-        backoff = random.uniform(0, min(_FIRST_WAIT * 2 ** (tries - 1), _LONGEST_WAIT))
+        backoff = random.uniform(0, min(_BASE_WAIT_S * 2 ** (error.tries - 1), _MAX_WAIT_S))
         wait = max(backoff, error.retry_after or 0)
         if self._clock() + wait < deadline:
             return wait
-        error.reason += f"; a next try, {wait:.0f} s later, is beyond the {self._total_seconds:g} s that all may take"
+        error.reason += f"; another try, {wait:.0f} s later, is beyond the {self._total_seconds:g} s for all tries"
         return None
 
-    def _try(self, path: str, deadline: float, receive: Receive[T]) -> T | EnableXError:
-        response = self._open(path, deadline)
-        if isinstance(response, EnableXError):
-            return response
-        with response:
-            if meaning(response.status_code):
-                return self._refused(response, deadline)
-            batches = _Batches(self._chunks(response, deadline), self._redacted)
+    def _answer(self, path: str, deadline: float) -> Generator[Batch, None, None]:
+        """The batches of one answer. Raises an EnableXError as soon as the answer turns out not to be good."""
+        with self._get(path, deadline) as response:
+            kind = classify_status(response.status_code)
+            if kind:
+                raise self._status_error(kind, response, deadline)
             try:
-                result = receive(batches)
-                # Whether the answer was whole is known at its end only, and `receive` may have stopped before.
-                deque(batches, maxlen=0)
-            except Exception:
-                if batches.failure is None:
-                    raise
-            return batches.failure or result
+                yield from read_records(self._chunks(response, deadline))
+            except _BROKEN as error:
+                raise Unavailable(self._redacted(f"the body broke off: {_innermost(error)}"), status=200) from None
+            except AnswerError as error:
+                raise self._answer_error(error) from None
 
-    def _open(self, path: str, deadline: float) -> requests.Response | EnableXError:
+    def _get(self, path: str, deadline: float) -> requests.Response:
         left = max(deadline - self._clock(), 0.001)
         try:
             return self._session.get(
@@ -271,81 +222,62 @@ class EnableX:
                 allow_redirects=False,
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return Unavailable(self._redacted(f"no answer: {_innermost(error)}"))
+            raise Unavailable(self._redacted(f"no answer: {_innermost(error)}")) from None
 
     def _chunks(self, response: requests.Response, deadline: float) -> Iterator[bytes]:
-        """The body as it arrives. A read that waits for a full buffer would let a trickle go on beyond the deadline."""
-        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        """The body as it arrives. Reading until a buffer is full would let a slow body go on beyond the deadline."""
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             yield chunk
             if self._clock() > deadline:
-                raise TimeoutError(f"the body took longer than the {self._total_seconds:g} s that all tries may take")
+                raise TimeoutError(f"the body took longer than the {self._total_seconds:g} s for all tries")
 
-    def _refused(self, response: requests.Response, deadline: float) -> EnableXError:
-        """The error that a status other than 200 is."""
+    def _status_error(self, kind: type[EnableXError], response: requests.Response, deadline: float) -> EnableXError:
+        """The error of an answer whose status is not 200."""
         body = b""
         with contextlib.suppress(*_BROKEN):
             for chunk in self._chunks(response, min(deadline, self._clock() + self._read_seconds)):
                 body += chunk
-                if len(body) > _LONGEST_ERROR_BODY:
+                if len(body) > _MAX_ERROR_BODY_BYTES:
                     break
-        status, refused = response.status_code, refusal(body)
-        said = self._redacted(str(refused) if refused else excerpt(body)) or "no words"
+        refused = refusal(body)
+        said = self._redacted(str(refused) if refused else excerpt(body)) or "no text"
         if response.is_redirect:
             said = f"redirected to {self._redacted(_without_credentials(response.headers['Location']))}"
-        kind = meaning(status) or Unreadable
         return kind(
-            f"{status}: {said}{kind.remedy}",
-            status=status,
-            words=self._redacted(str(refused)) if refused else None,
+            f"{response.status_code}: {said}",
+            status=response.status_code,
+            api_message=self._redacted(str(refused)) if refused else None,
             request_id=self._redacted(refused.request_id) if refused and refused.request_id else None,
             retry_after=_retry_after(response.headers),
         )
 
+    def _answer_error(self, error: AnswerError) -> EnableXError:
+        """The error of an answer with status 200 that cannot be used."""
+        said = self._redacted(str(error))
+        if isinstance(error, RefusedAnswer):
+            request_id = self._redacted(error.request_id) if error.request_id else None
+            return Rejected(said, status=200, api_message=said, request_id=request_id)
+        return (Unavailable if isinstance(error, BrokenOffAnswer) else Unreadable)(said, status=200)
+
     def _check_settings(self) -> None:
-        credentials = {"ENABLEX_APP_ID": self._app_id, "ENABLEX_APP_KEY": self._app_key}
-        missing = [name for name, value in credentials.items() if not value.strip()]
+        credentials = {"app_id": self._app_id, "app_key": self._app_key}
+        missing = tuple(name for name, value in credentials.items() if not value.strip())
         if missing:
-            raise BadSetting(f"{' and '.join(missing)} not set; the EnableX portal shows them on the project's page")
+            names = " and ".join(name.replace("_", " ") for name in missing)
+            raise BadSetting(f"no {names} is set; the EnableX portal shows them on the project's page", missing)
         if ":" in self._app_id:
-            raise BadSetting("ENABLEX_APP_ID holds a colon, which HTTP Basic authentication cannot carry")
+            raise BadSetting("the app id has a colon, which HTTP Basic authentication cannot carry", ("app_id",))
         fault = _base_url_fault(self._base_url)
         if fault:
             shown = _without_credentials(self._base_url)
-            raise BadSetting(f"ENABLEX_BASE_URL {fault}: {shown!r}; set it to {BASE_URL} or leave it out")
+            raise BadSetting(f"the base url {fault}: {shown!r}; the default is {BASE_URL}", ("base_url",))
 
     def _redacted(self, text: str) -> str:
-        """`text` without what must not be shown, whole or cut short by an ellipsis."""
+        """`text` without secrets, nor the beginning of one before an ellipsis."""
         for secret in self._secrets:
             *cut_short, last = text.replace(secret, _REDACTED).split("…")
             text = "…".join([*(_without_start(part, secret) for part in cut_short), last])
         return text
-
-
-class _Batches(Iterator[Batch]):
-    """The batches of one answer. What was wrong with it is kept here, whatever its reader does with the error."""
-
-    def __init__(self, chunks: Iterator[bytes], redacted: Callable[[str], str]) -> None:
-        self._records = read_records(chunks)
-        self._redacted = redacted
-        self.failure: EnableXError | None = None
-
-    def __next__(self) -> Batch:
-        if self.failure is None:
-            try:
-                return next(self._records)
-            except _BROKEN as error:
-                self.failure = Unavailable(self._redacted(f"the body broke off: {_innermost(error)}"), status=200)
-            except AnswerError as error:
-                self.failure = self._failure(error)
-        # Raised here, not where it was caught: the error it came from may quote what must not be shown.
-        raise self.failure
-
-    def _failure(self, error: AnswerError) -> EnableXError:
-        said = self._redacted(str(error))
-        if isinstance(error, RefusedAnswer):
-            request_id = self._redacted(error.request_id) if error.request_id else None
-            return Rejected(said, status=200, words=said, request_id=request_id)
-        return (Unavailable if isinstance(error, BrokenOffAnswer) else Unreadable)(said, status=200)
 
 
 # Parameters and settings
@@ -373,7 +305,7 @@ def _day(name: str, value: date | str) -> date:
 
 def _segment(name: str, value: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise BadParameter(f"{name} is not a text, or is empty: {value!r}")
+        raise BadParameter(f"{name} is empty or not a text: {value!r}")
     if value in (".", ".."):
         raise BadParameter(f"{name} would change the path of the request: {value!r}")
     try:
@@ -393,7 +325,7 @@ def _base_url_fault(url: str) -> str | None:
     if "@" in parts.netloc or "?" in url or "#" in url:
         return "holds more than a host and a path"
     if parts.scheme == "http" and not _is_loopback(url):
-        return "is plain http, over which the app key would be readable on its way, to a host that is not this one"
+        return "is plain http to another host, over which anyone on the way could read the app key"
     return None
 
 
@@ -406,7 +338,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def _without_credentials(url: str) -> str:
-    """A URL's scheme, host and path: what may be shown of it."""
+    """A URL's scheme, host and path, which may be shown."""
     scheme, colon, rest = url.rpartition("://")
     return excerpt(f"{scheme}{colon}{re.split('[?#]', rest.rpartition('@')[2])[0]}".encode(errors="replace"))
 
@@ -422,12 +354,12 @@ def _version() -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a `Retry-After` header, which gives them or an HTTP date; None where it is absent or neither."""
+    """Seconds to wait by the `Retry-After` header, a number or an HTTP date; None when it is absent or neither."""
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
     try:
-        # Both dates are of the server's clock, which may differ from this machine's.
+        # Both dates come from the server's clock, which may differ from this machine's.
         until = parsedate_to_datetime(value)
         now = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(timezone.utc)
         return max((until - now).total_seconds(), 0.0)
@@ -436,7 +368,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _innermost(error: BaseException) -> str:
-    """The error under those that libraries wrapped around it, in its own words."""
+    """The original error, without those that libraries wrapped around it, in its own words."""
     while inner := next(
         (e for e in (error.__cause__, getattr(error, "reason", None), *error.args) if isinstance(e, BaseException)),
         None,
@@ -446,7 +378,7 @@ def _innermost(error: BaseException) -> str:
 
 
 def _secrets(app_id: str, app_key: str) -> list[str]:
-    """The app key and the Authorization header's token, in the spellings in which a server may send them back."""
+    """The app key and the Authorization header's token, in each spelling in which a server may send them back."""
     key = _utf8(app_key)
     token = base64.b64encode(_utf8(app_id) + b":" + key).decode()
     spellings = {app_key, token, json.dumps(app_key)[1:-1], html.escape(app_key), quote(key, safe="")}
@@ -454,12 +386,12 @@ def _secrets(app_id: str, app_key: str) -> list[str]:
 
 
 def _utf8(text: str) -> bytes:
-    # An encoding error would hold the text, here a credential. Without one, the server says that it is wrong.
+    # An encoding error would quote the text, which is a credential. This never raises one: the server rejects the text.
     return text.encode(errors="surrogatepass")
 
 
 def _without_start(text: str, secret: str) -> str:
-    """`text` without the first characters of `secret` that it ends with, four or more."""
+    """`text` without its end, where that is the beginning of `secret`, four characters or more."""
     ends = (end for end in range(len(secret) - 1, 3, -1) if text.endswith(secret[:end]))
     end = next(ends, 0)
     return text[: len(text) - end] + _REDACTED if end else text

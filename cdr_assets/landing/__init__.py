@@ -1,0 +1,1 @@
+"""What EnableX said, kept as it was said, version by version. No HTTP, no Dagster."""

@@ -1,5 +1,6 @@
--- What an answer brings beside the files that landed before it, listed oldest first: records that are new, records
--- that are newer versions, records of former answers that it lacks, and the files that hold any that it lacks.
+-- Compares an answer with the files that landed before it. $files has all of them, oldest first, the answer last.
+-- One row: the answer's new records, its newer versions, records of former answers that it lacks, and the older files
+-- with at least one record that it lacks.
 WITH landed AS (
     SELECT
         json ->> '$.cdr_id' AS cdr_id,
