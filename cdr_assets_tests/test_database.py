@@ -13,7 +13,6 @@ from threading import Thread
 import duckdb
 import pytest
 
-from cdr_assets import database
 from cdr_assets.database import TABLES, ConnectionLease, Warehouse, WarehouseBusy, WarehouseError, transaction
 
 WRITES = "duckdb.connect(sys.argv[1])"

@@ -13,7 +13,7 @@ from cdr_assets.warehouse import exports, schema
 from cdr_assets.warehouse.build_log import BuildLog
 from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
 from cdr_assets.warehouse.table import Check, LandedFiles, Rebuilt, Table
-from cdr_assets.warehouse.tables import CHECK_FINDINGS, DAILY_TABLES
+from cdr_assets.warehouse.tables import CHECK_FINDINGS
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,22 @@ class Warehouse:
             self._export_findings(connection, days)
         return days
 
-    def look_again(self, connection: Connection, checks: Collection[Check]) -> list[date]:
-        """Evaluates those of the checks that are about tables, on every day with rows. Returns the days."""
-        looked_at = set[date]()
-        for table in DAILY_TABLES:
-            wanted = [check for check in table.checks if check in checks]
-            days = _days_of(connection, table) if wanted else []
-            for day in days:
-                self.keep(connection, [look(connection, table, check, day) for check in wanted])
-            looked_at.update(days)
-        return sorted(looked_at)
+    def look_again(self, connection: Connection, table: Table, checks: Collection[Check]) -> list[date]:
+        """Evaluates these checks of the table on every day with rows or findings. Returns the days."""
+        days = self.days(connection, table) if checks else []
+        for day in days:
+            self.keep(connection, [look(connection, table, check, day) for check in checks])
+        return days
+
+    def days(self, connection: Connection, table: Table) -> list[date]:
+        """The days that the table has rows of, or findings on."""
+        rows = run(
+            connection,
+            f"SELECT usage_date FROM {table.name} UNION SELECT usage_date FROM check_findings WHERE asset = $asset "
+            "ORDER BY usage_date",
+            asset=table.name,
+        )
+        return [row["usage_date"] for row in rows]
 
     def _export_findings(self, connection: Connection, days: Iterable[date]) -> None:
         """Exports the findings of these days again; a clean day has no file."""
@@ -121,17 +127,6 @@ class Warehouse:
                 exports.export(connection, self.export_dir, CHECK_FINDINGS, [day])
             else:
                 exports.remove_export(self.export_dir, CHECK_FINDINGS, day)
-
-
-def _days_of(connection: Connection, table: Table) -> list[date]:
-    """The days that the table has rows of, and those with findings on it."""
-    rows = run(
-        connection,
-        f"SELECT usage_date FROM {table.name} UNION SELECT usage_date FROM check_findings WHERE asset = $asset "
-        "ORDER BY usage_date",
-        asset=table.name,
-    )
-    return [row["usage_date"] for row in rows]
 
 
 def _now() -> datetime:

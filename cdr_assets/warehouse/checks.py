@@ -76,7 +76,10 @@ def keep(connection: Connection, findings: Sequence[Finding], now: datetime) -> 
     """Replaces what is kept about these checks and days. `now` is UTC."""
     still_open, changed_days = [], set[date]()
     for day in {finding.usage_date for finding in findings}:
-        kept = {(row["asset"], row["check_name"]): row for row in run(connection, CHECK_FINDINGS.sql("of_day"), usage_date=day)}
+        kept = {
+            (row["asset"], row["check_name"]): row
+            for row in run(connection, CHECK_FINDINGS.sql("of_day"), usage_date=day)
+        }
         for finding in (each for each in findings if each.usage_date == day):
             former = kept.get((finding.asset, finding.check.name), {})
             if former or finding.count:

@@ -1,6 +1,6 @@
 """The tables as Parquet files, for BI tools. Reading them locks nobody out of the warehouse.
 
-    published/<table>/YYYY-MM-DD.parquet    one partition, replaced whole
+published/<table>/YYYY-MM-DD.parquet    one partition, replaced whole
 """
 
 from __future__ import annotations

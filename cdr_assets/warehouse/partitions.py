@@ -72,9 +72,7 @@ def _load(
     return counts
 
 
-def _delete_moved_records(
-    connection: Connection, table: Table, usage_date: date, landed: LandedFiles
-) -> list[date]:
+def _delete_moved_records(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> list[date]:
     """Keeps only the newest of a record's versions that lie on several days. Returns the day of each deleted row."""
     days = [row["usage_date"] for row in run(connection, table.sql("days_with_same_records"), usage_date=usage_date)]
     if not days:

@@ -1,9 +1,9 @@
 """What an entry of the registry is: a table, its columns, and the statements in its folder `sql/<table>/`.
 
-    sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
-    sql/<table>/insert.sql     the rows of one partition, `$usage_date`
-    sql/<table>/<check>.sql    the rows that contradict the check
-    sql/macros.sql             what several tables share
+sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
+sql/<table>/insert.sql     the rows of one partition, `$usage_date`
+sql/<table>/<check>.sql    the rows that contradict the check
+sql/macros.sql             what several tables share
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from cdr_assets import records
 from cdr_assets.enablex.records import (
     AnswerError,
     BrokenOffAnswer,
-    RefusedAnswer,
     Quarantined,
+    RefusedAnswer,
     UnreadableAnswer,
     excerpt,
     read_records,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from cdr_assets.enablex.records import Batch, Lines, Quarantined
 from cdr_assets.landing.ingest import Change, IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.enablex.records import Lines, Quarantined, Batch
 from cdr_assets_tests.reference import Record, utc_day
 
 DAY = date(2026, 11, 2)
@@ -34,7 +34,9 @@ def batches(*records: Record, quarantined: tuple[Quarantined, ...] = ()) -> Iter
     yield Batch({day: Lines(len(lines), b"".join(lines)) for day, lines in days.items()}, list(quarantined))
 
 
-def answer(zone: LandingZone, *records: Record, replace: bool = False, quarantined: tuple[Quarantined, ...] = ()) -> IngestResult:
+def answer(
+    zone: LandingZone, *records: Record, replace: bool = False, quarantined: tuple[Quarantined, ...] = ()
+) -> IngestResult:
     return ingest(
         zone, lambda receive: receive(batches(*records, quarantined=quarantined)), "period", [DAY], replace=replace
     )

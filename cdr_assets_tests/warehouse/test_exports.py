@@ -8,12 +8,12 @@ from time import monotonic
 
 import duckdb
 
-from cdr_assets.warehouse import partitions as tables
-from cdr_assets.landing.zone import LandingZone
-from cdr_assets.warehouse.exports import PUBLISHED_TABLES, publish
 from cdr_assets.database import Warehouse
-from cdr_assets_tests.reference import Record
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.warehouse import partitions as tables
+from cdr_assets.warehouse.exports import PUBLISHED_TABLES, publish
 from cdr_assets_tests.expected import assert_exact, in_order, read
+from cdr_assets_tests.reference import Record
 from cdr_assets_tests.warehouse.test_partitions import land
 
 FIRST = date(2026, 9, 1)

@@ -15,11 +15,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.warehouse import partitions as tables
-from cdr_assets.landing.zone import LandingZone
 from cdr_assets.database import TABLES, Warehouse, WarehouseError, columns, run
-from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.warehouse import partitions as tables
 from cdr_assets_tests.expected import assert_exact, read
+from cdr_assets_tests.reference import Record, utc_day
 
 DAY = date(2026, 11, 2)
 
