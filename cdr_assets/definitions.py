@@ -27,7 +27,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
             *on_demand_assets(days),
         ],
-        jobs=[jobs.daily_cdr, jobs.rebuild, jobs.fetch_room(days), jobs.fetch_conference(days)],
+        jobs=[jobs.daily_cdr, jobs.rebuild, jobs.fetch_room(days), jobs.fetch_conference(days), jobs.acknowledge()],
         sensors=[
             sensors.closed_days(days, settings.timing, settings.tick_s),
             sensors.settling_days(days, settings.timing, settings.tick_s),

@@ -24,11 +24,10 @@ import dagster as dg
 import pytest
 
 import cdr_assets
-from cdr_assets.database import TABLES
 from cdr_assets.definitions import code_location
 from cdr_assets.sandbox.calls import records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve
-from cdr_assets_tests.expected import assert_exact, in_order, read
+from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.location import SETTINGS, Locate, Script, plain_environment, record
 from cdr_assets_tests.reference import Record
 

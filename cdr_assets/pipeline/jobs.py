@@ -1,18 +1,23 @@
 """Jobs: what can be launched by name."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 from pydantic import Field
 
-from cdr_assets.days import describe_days
+from cdr_assets.days import describe_days, parse_day
 from cdr_assets.landing.ingest import IngestResult, ingest
+from cdr_assets.pipeline.checks import check_named, evaluation
 from cdr_assets.pipeline.events import change_metadata
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.resources import (
     EnableXResource,
     LandingResource,
+    WarehouseResource,
     account_client,
     failure,
 )
+from cdr_assets.warehouse.checks import kept_findings
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
 TABLES = [table.name for table in DAILY_TABLES]
@@ -96,6 +101,46 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
         report(context, utc_days, CONFERENCE_CDR, f"GET /cdr/conf/{config.conf_num}", ingested)
 
     return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
+
+
+class AcknowledgeConfig(dg.Config):
+    """Which findings to acknowledge, and why."""
+
+    check: str = Field(description="The check's name, for example no_field_was_lost_to_its_type.")
+    first_day: str = Field(description="First UTC day, YYYY-MM-DD.")
+    last_day: str | None = Field(default=None, description="Last UTC day, YYYY-MM-DD; the first day if left out.")
+    note: str = Field(description="Why the findings are accepted. Shown with the check.")
+
+
+def acknowledge() -> dg.JobDefinition:
+    """Closes findings that cannot be mended, with a note."""
+
+    @dg.op(name="acknowledge", out=dg.Out(dg.Nothing))
+    def op(
+        context: dg.OpExecutionContext, config: AcknowledgeConfig, warehouse: WarehouseResource
+    ) -> Iterator[dg.AssetCheckEvaluation]:
+        try:
+            asset, check = check_named(config.check)
+            first = parse_day("first_day", config.first_day)
+            last = parse_day("last_day", config.last_day) if config.last_day else first
+            if last < first:
+                raise ValueError(f"first_day {first} is after last_day {last}")
+            days = warehouse.warehouse.acknowledge(check.name, first, last, config.note)
+            if not days:
+                raise ValueError(f"{check.name} has no open finding on {describe_days([first, last])}")
+            context.log.info(f"Acknowledged {check.name} on {describe_days(days)}: {config.note}")
+            with warehouse.warehouse.connect() as connection:
+                kept = kept_findings(connection, asset, check)
+        except Exception as error:
+            raise failure(context, error) from error
+        yield evaluation(asset, check, [], kept)
+
+    return _job(
+        op,
+        AcknowledgeConfig,
+        "Acknowledges the open findings of a check on a day, or on each day of a range. They are shown as "
+        "acknowledged, and open again when they change. A blocking check lets an acknowledged day through.",
+    )
 
 
 def report(

@@ -18,7 +18,6 @@ import dagster as dg
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
-from cdr_assets.database import TABLES
 from cdr_assets.pipeline import sensors
 from cdr_assets.pipeline.resources import Clock
 from cdr_assets.pipeline.scheduling import DAY, QUIET_ANSWERS, days_between
