@@ -71,7 +71,8 @@ class Database:
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         waiting = _Waiting(self.path, self.patience_s)
-        queue = FileLock(f"{self.path}.lock", mode=0o600, poll_interval=RETRY_SECONDS[0])
+        # A lease is opened by one thread and may be released by another.
+        queue = FileLock(f"{self.path}.lock", mode=0o600, poll_interval=RETRY_SECONDS[0], thread_local=False)
         while not queue.is_locked:
             try:
                 queue.acquire(timeout=waiting.next_pause())

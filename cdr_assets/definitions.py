@@ -42,7 +42,9 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
                 base_url=settings.base_url,
             ),
             "landing": LandingResource(data_dir=str(settings.data_dir)),
-            "warehouse": WarehouseResource(database=str(settings.data_dir / "cdr.duckdb")),
+            "warehouse": WarehouseResource(
+                database=str(settings.data_dir / "cdr.duckdb"), export_dir=str(settings.export_dir)
+            ),
         },
         # Days go one after the other, and a step in its own process would pay for the imports again.
         executor=dg.in_process_executor,

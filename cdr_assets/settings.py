@@ -54,6 +54,7 @@ class Settings:
     app_key: str
     base_url: str
     data_dir: Path
+    export_dir: Path
     start_date: str
     timing: Timing
     tick_s: int
@@ -70,11 +71,13 @@ class Settings:
             # Dagster shows the name of the variable where it would show the value of a setting.
             return dg.EnvVar(name) if environ.get(name) else ""
 
+        data_dir = Path(environ.get("CDR_DATA_DIR") or "data").resolve()
         return cls(
             app_id=secret("ENABLEX_APP_ID"),
             app_key=secret("ENABLEX_APP_KEY"),
             base_url=environ.get("ENABLEX_BASE_URL") or BASE_URL,
-            data_dir=Path(environ.get("CDR_DATA_DIR") or "data").resolve(),
+            data_dir=data_dir,
+            export_dir=Path(environ.get("CDR_EXPORT_DIR") or data_dir / "published").resolve(),
             start_date=environ.get("CDR_START_DATE") or "2025-01-01",
             timing=Timing(
                 settle=timedelta(minutes=SETTLE_MINUTES.read(environ)),

@@ -83,15 +83,16 @@ def total(records: list[Record], name: str) -> Decimal:
 def room_usage(records: Iterable[Record]) -> list[Row]:
     rooms = defaultdict(list)
     for record in records:
-        rooms[utc_day(record), part(record, "room").get("room_id")].append(record)
+        rooms[utc_day(record), record.get("app_id") or None, part(record, "room").get("room_id") or None].append(record)
     return [
         {
             "usage_date": day,
+            "app_id": app_id,
             "room_id": room_id,
             "conferences": len({record["conf_num"] for record in group if record.get("conf_num")}),
             **usage(group),
         }
-        for (day, room_id), group in rooms.items()
+        for (day, app_id, room_id), group in rooms.items()
     ]
 
 
@@ -100,14 +101,16 @@ def conference_usage(records: Iterable[Record]) -> list[Row]:
     for record in records:
         # Records without a conference number are gathered day by day.
         conf_num = record.get("conf_num") or None
-        conferences[conf_num, None if conf_num else utc_day(record)].append(record)
+        conferences[record.get("app_id") or None, conf_num, None if conf_num else utc_day(record)].append(record)
     return [
-        row for (conf_num, _), group in conferences.items() for row in sessions(conf_num, sorted(group, key=utc_day))
+        {"app_id": app_id, **row}
+        for (app_id, conf_num, _), group in conferences.items()
+        for row in sessions(conf_num, sorted(group, key=utc_day))
     ]
 
 
 def sessions(conf_num: str | None, records: list[Record]) -> Iterable[Row]:
-    """One row a conference: records of one number more than 7 days apart are two."""
+    """One row per conference: records of one number more than 7 days apart are two."""
     session: list[Record] = []
     for record in records:
         if session and (utc_day(record) - utc_day(session[-1])).days > 7:

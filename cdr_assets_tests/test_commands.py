@@ -24,13 +24,13 @@ import dagster as dg
 import pytest
 
 import cdr_assets
+from cdr_assets.database import TABLES
 from cdr_assets.definitions import code_location
 from cdr_assets.sandbox.calls import records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve
-from cdr_assets.database import TABLES
-from cdr_assets_tests.conftest import SETTINGS, Locate, Script, plain_environment, record
-from cdr_assets_tests.reference import Record
 from cdr_assets_tests.expected import assert_exact, in_order, read
+from cdr_assets_tests.location import SETTINGS, Locate, Script, plain_environment, record
+from cdr_assets_tests.reference import Record
 
 DAY = date(2026, 11, 2)
 CHECKOUT = Path(__file__).resolve().parents[1]

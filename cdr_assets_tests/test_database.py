@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from cdr_assets import database
-from cdr_assets.database import TABLES, ConnectionLease, Warehouse, WarehouseBusy, WarehouseError, transaction
+from cdr_assets.database import ConnectionLease, Database, WarehouseBusy, WarehouseError, transaction
 
 WRITES = "duckdb.connect(sys.argv[1])"
 READS = "duckdb.connect(sys.argv[1], read_only=True)"
@@ -49,7 +49,8 @@ def can_be_written_elsewhere(path: Path) -> bool:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "cdr.duckdb"
-    duckdb.connect(path).close()
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE room_usage (room_id VARCHAR)")
     return path
 
 
@@ -58,7 +59,7 @@ def test_a_warehouse_in_use_is_waited_for(path: Path, how: str) -> None:
     opened = []
 
     def open_and_look() -> None:
-        with Warehouse(path, patience_s=60).connect() as connection:
+        with Database(path, patience_s=60).connect() as connection:
             opened.append(connection.execute("SELECT count(*) FROM room_usage").fetchone())
 
     waiting = Thread(target=open_and_look, daemon=True)
@@ -76,13 +77,13 @@ def test_a_warehouse_in_use_is_waited_for(path: Path, how: str) -> None:
 def test_patience_ends_with_the_name_of_the_file_and_what_to_do(path: Path, how: str) -> None:
     with held(path, how):
         began = time.monotonic()
-        with pytest.raises(WarehouseBusy) as busy, Warehouse(path, patience_s=0.3).connect():
+        with pytest.raises(WarehouseBusy) as busy, Database(path, patience_s=0.3).connect():
             pytest.fail("opened a file that another process holds")
         assert 0.3 <= time.monotonic() - began < 5
     assert str(path) in str(busy.value)
     assert "0.3 s" in str(busy.value)
     assert "close" in str(busy.value)
-    with Warehouse(path, patience_s=0).connect() as connection:
+    with Database(path, patience_s=0).connect() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -90,7 +91,7 @@ def test_a_file_that_is_not_duckdbs_is_an_error_at_once(tmp_path: Path) -> None:
     path = tmp_path / "cdr.duckdb"
     path.write_bytes(b"not a database\n" * 1_000)
     began = time.monotonic()
-    with pytest.raises(WarehouseError, match=str(path)) as error, Warehouse(path, patience_s=60).connect():
+    with pytest.raises(WarehouseError, match=str(path)) as error, Database(path, patience_s=60).connect():
         pytest.fail("opened a file that is not DuckDB's")
     assert not isinstance(error.value, WarehouseBusy)
     assert time.monotonic() - began < 10
@@ -99,7 +100,7 @@ def test_a_file_that_is_not_duckdbs_is_an_error_at_once(tmp_path: Path) -> None:
 
 def test_an_exception_inside_closes_the_file(path: Path) -> None:
     def fail() -> None:
-        with Warehouse(path).connect() as connection:
+        with Database(path).connect() as connection:
             assert not can_be_written_elsewhere(path)
             raise KeyboardInterrupt(connection)
 
@@ -109,21 +110,14 @@ def test_an_exception_inside_closes_the_file(path: Path) -> None:
     assert can_be_written_elsewhere(path), raised.value
 
 
-def test_the_tables_are_there_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "folder" / "cdr.duckdb"
-    with Warehouse(path).connect() as connection:
-        made = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    assert made == {*TABLES}
-
-
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, duckdb.Error])
 def test_all_of_a_transaction_takes_effect_or_none(path: Path, error: type[BaseException]) -> None:
     def rooms() -> list[str]:
-        with Warehouse(path).connect() as connection:
+        with Database(path).connect() as connection:
             return [room for (room,) in connection.execute("SELECT room_id FROM room_usage").fetchall()]
 
     def replace(room: str, fail: bool) -> None:
-        with Warehouse(path).connect() as connection, transaction(connection):
+        with Database(path).connect() as connection, transaction(connection):
             connection.execute("DELETE FROM room_usage")
             connection.execute("INSERT INTO room_usage BY NAME SELECT ? AS room_id", [room])
             if fail and error is duckdb.Error:
@@ -138,32 +132,32 @@ def test_all_of_a_transaction_takes_effect_or_none(path: Path, error: type[BaseE
     assert rooms() == ["kept"]
 
 
-def test_a_turn_goes_on_from_one_piece_of_work_to_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warehouse, "LEASE_SECONDS", 3_600)
-    lease = ConnectionLease(Warehouse(path).connect)
+def test_a_lease_goes_on_from_one_piece_of_work_to_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LEASE_SECONDS", 3_600)
+    lease = ConnectionLease(Database(path).connect)
     with lease.connection() as first:
         first.execute("CREATE TEMP TABLE seen AS SELECT 1")
     assert not can_be_written_elsewhere(path)
     with lease.connection() as second:
         assert second.execute("FROM seen").fetchone() == (1,)
-    lease.end()
+    lease.release()
     assert can_be_written_elsewhere(path)
     with lease.connection() as third:
         assert third.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
-    lease.end()
+    lease.release()
     assert can_be_written_elsewhere(path)
 
 
-def test_a_turn_whose_time_is_up_ends_with_the_work_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warehouse, "LEASE_SECONDS", 0)
-    with ConnectionLease(Warehouse(path).connect).connection():
+def test_a_lease_whose_time_is_up_ends_with_the_work_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LEASE_SECONDS", 0)
+    with ConnectionLease(Database(path).connect).connection():
         assert not can_be_written_elsewhere(path)
     assert can_be_written_elsewhere(path)
 
 
 def test_an_error_ends_the_lease(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warehouse, "LEASE_SECONDS", 3_600)
-    lease = ConnectionLease(Warehouse(path).connect)
+    monkeypatch.setattr(database, "LEASE_SECONDS", 3_600)
+    lease = ConnectionLease(Database(path).connect)
     with pytest.raises(KeyboardInterrupt), lease.connection():
         raise KeyboardInterrupt
     assert can_be_written_elsewhere(path)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cdr_assets.definitions import code_location
 from cdr_assets.enablex.client import BASE_URL
 from cdr_assets.pipeline.scheduling import Timing
-from cdr_assets.definitions import code_location
 from cdr_assets.settings import Settings
 
 RANGES = {

@@ -134,6 +134,10 @@ class LandingZone:
                 days[day] = files
         return days
 
+    def version(self, day: date) -> str:
+        """A short name for exactly the files of the day; empty if it never landed."""
+        return version(self.files(day))
+
     def lock(self, day: date) -> FileLock:
         """Hold this lock while changing the day's files, or while relying on them not to change."""
         return self._lock(day.isoformat())

@@ -1,129 +1,117 @@
-"""The daily assets: a UTC day is landed, typed, and summed per room and per conference, one day after the other.
+"""The daily assets: each UTC day is landed, typed, and summed into every usage table, one day after the other.
 
-All four are computed by one step. It finishes a day, checks included, before it begins the next, and records each
-partition as it is done: a range that fails at its tenth day has nine good days, in the tables and in Dagster.
+One step computes all of them. It finishes a day, checks included, before it records the next, so a range that fails at
+its tenth day has nine good days, in the tables and in Dagster.
 """
 
 from collections.abc import Iterator
-from contextlib import closing
-from datetime import date
+from contextlib import suppress
+from functools import partial
+from typing import TypeAlias
 
 import dagster as dg
 from pydantic import Field
 
-from cdr_assets.warehouse.checks import CHECKS, describe_days
-from cdr_assets.pipeline.build_days import PERIOD, DailyRun
-from cdr_assets.pipeline.resources import EnableXResource, LandingResource, WarehouseResource, failure
-from cdr_assets.database import columns
+from cdr_assets.database import WarehouseError
+from cdr_assets.days import describe_days
+from cdr_assets.pipeline import checks, events
+from cdr_assets.pipeline.checks import ROUTES_AGREE
+from cdr_assets.pipeline.daily_run import DailyRun
+from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
+from cdr_assets.pipeline.resources import (
+    EnableXResource,
+    LandingResource,
+    WarehouseResource,
+    account_client,
+    failure,
+)
+from cdr_assets.warehouse.table import Table
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
 OWNERS = ["team:cdr"]
 GROUP = "cdr"
 
-ROOM, CONFERENCE = "room_cdr", "conference_cdr"
+PARTITION_TAG = "dagster/partition"
+
+Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+LANDED = {
+    PERIOD_CDR: "CDRs as EnableX sent them. Source: GET /cdr/period/{day}/{day}. One record per line, byte for byte, in "
+    "the landing zone under the UTC day of its own trans_date. A rerun asks again and adds new records and newer "
+    "versions; records that the newer answer lacks are kept.",
+    ROOM_CDR: "CDRs of one room as EnableX sent them. Source: GET /cdr/room/{room_id}, or with dates "
+    "/cdr/room-period/{room_id}/{from}/{to}, asked for by the job fetch_room. One record per line, in the landing zone "
+    "under its own UTC day. Every fetch adds new records and newer versions.",
+    CONFERENCE_CDR: "CDRs of one conference as EnableX sent them. Source: GET /cdr/conf/{conf_num}, asked for by the job "
+    "fetch_conference. One record per line, in the landing zone under its own UTC day. Every fetch adds new records and "
+    "newer versions.",
+}
+"""The landed assets and their descriptions."""
 
 
-def table_schema(table: str) -> dg.TableSchema:
-    """The table's columns as Dagster shows them."""
-    return dg.TableSchema([dg.TableColumn(name, type, description) for name, type, description in columns(table)])
-
-
-def table_spec(table: str, deps: list[str], description: str) -> dg.AssetSpec:
+def landed_spec(asset: str) -> dg.AssetSpec:
+    """A landed asset as Dagster shows it."""
     return dg.AssetSpec(
-        table,
-        deps=deps,
-        description=description,
+        asset,
+        description=LANDED[asset],
+        group_name=GROUP,
+        kinds={"python", "json"},
+        owners=OWNERS,
+        skippable=asset == PERIOD_CDR,
+        code_version=events.LANDING_CODE_VERSION,
+    )
+
+
+def table_spec(table: Table) -> dg.AssetSpec:
+    """A table as Dagster shows it, with its columns."""
+    columns = [dg.TableColumn(column.name, column.type, column.description) for column in table.columns]
+    return dg.AssetSpec(
+        table.name,
+        deps=[source.name for source in table.sources] or [*LANDED],
+        description=table.description,
         group_name=GROUP,
         kinds={"duckdb", "sql"},
         owners=OWNERS,
         skippable=True,
-        metadata={"dagster/column_schema": table_schema(table), "dagster/table_name": f"cdr.main.{table}"},
+        code_version=table.fingerprint,
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns),
+            "dagster/table_name": f"cdr.main.{table.name}",
+            "grain": table.grain,
+        },
     )
-
-
-def landing_spec(asset: str, description: str, skippable: bool = False) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        asset,
-        description=description,
-        group_name=GROUP,
-        kinds={"python", "json"},
-        owners=OWNERS,
-        skippable=skippable,
-    )
-
-
-ON_DEMAND_SPECS = (
-    landing_spec(
-        ROOM,
-        "CDRs of one room as EnableX sent them. Source: GET /cdr/room/{room_id}, or with dates "
-        "/cdr/room-period/{room_id}/{from}/{to}, asked for by the job fetch_room. One record a line, in the landing "
-        "zone under its own UTC day. Every fetch adds new records and newer versions.",
-    ),
-    landing_spec(
-        CONFERENCE,
-        "CDRs of one conference as EnableX sent them. Source: GET /cdr/conf/{conf_num}, asked for by the job "
-        "fetch_conference. One record a line, in the landing zone under its own UTC day. Every fetch adds new records "
-        "and newer versions.",
-    ),
-)
-
-SPECS = (
-    landing_spec(
-        PERIOD,
-        "CDRs as EnableX sent them. Source: GET /cdr/period/{day}/{day}. One record a line, byte for byte, in the "
-        "landing zone under the UTC day of its own trans_date. A rerun asks again and adds new records and newer "
-        "versions; what the newer answer lacks is kept.",
-        skippable=True,
-    ),
-    table_spec(
-        "call_detail_records",
-        [PERIOD, ROOM, CONFERENCE],
-        "Typed CDRs. Source: every record that landed for the day. One row a cdr_id, the newest version. A rerun "
-        "replaces the day's rows and never asks EnableX for the day.",
-    ),
-    table_spec(
-        "room_usage",
-        ["call_detail_records"],
-        "Usage per room. Source: call_detail_records of the day. One row a room and UTC day. A rerun replaces the "
-        "day's rows.",
-    ),
-    table_spec(
-        "conference_usage",
-        ["call_detail_records"],
-        "Usage per conference. Source: call_detail_records of the day and of the days that its conferences reach to. "
-        "One row a conference over all its days, under the day of its first record. A rerun replaces the rows of every "
-        "conference that takes part in the day.",
-    ),
-)
 
 
 class DailyConfig(dg.Config):
-    """What a run of the daily assets can be told."""
+    """The settings of a run of the daily assets."""
 
     replace: bool = Field(
         default=False,
-        description="Keep of the days only what EnableX answers now: records that landed before and are not in the "
-        "answer are dropped for good.",
+        description="Keep only the records that EnableX answers now for these days. Records that landed before and are "
+        "not in the answer are dropped for good.",
     )
 
 
 def on_demand_assets(utc_days: dg.PartitionsDefinition[str]) -> list[dg.AssetSpec]:
-    """What the on-demand jobs land: shown in the lineage, never materialized by "Materialize all"."""
-    return [spec.replace_attributes(partitions_def=utc_days) for spec in ON_DEMAND_SPECS]
+    """The assets that the on-demand jobs land: shown in the lineage, never materialized by "Materialize all"."""
+    return [landed_spec(asset).replace_attributes(partitions_def=utc_days) for asset in (ROOM_CDR, CONFERENCE_CDR)]
 
 
 def daily_assets(
     utc_days: dg.PartitionsDefinition[str], fetch_concurrency: int, agreement_sample: int
 ) -> dg.AssetsDefinition:
-    """The four daily assets and their checks, partitioned by `utc_days`; a range is one run.
+    """The daily assets and their checks, partitioned by `utc_days`; a range is one run.
 
-    Up to `fetch_concurrency` days are fetched side by side. `agreement_sample` is how many rooms, and how many
-    conferences, the check routes_agree asks for; 0: none.
+    Up to `fetch_concurrency` days are fetched in parallel. `agreement_sample` is how many rooms, and how many
+    conferences, the check routes_agree asks for; 0 turns it off.
     """
+    specs = [landed_spec(PERIOD_CDR), *map(table_spec, DAILY_TABLES)]
+    with_routes = agreement_sample > 0
 
     @dg.multi_asset(
         name="cdr_by_day",
-        specs=[spec.replace_attributes(partitions_def=utc_days) for spec in SPECS],
-        check_specs=[check.spec for check in CHECKS],
+        specs=[spec.replace_attributes(partitions_def=utc_days) for spec in specs],
+        check_specs=checks.check_specs(with_routes),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
@@ -133,33 +121,54 @@ def daily_assets(
         enablex: EnableXResource,
         landing: LandingResource,
         warehouse: WarehouseResource,
-    ) -> Iterator[dg.AssetCheckResult]:
-        run = DailyRun(context, landing.zone, warehouse)
-        if not context.selected_asset_keys:
-            # Checks by themselves, from their button in the UI, come without a partition and look at every day.
-            days = sorted(warehouse.built.versions("call_detail_records"))
-            run.check(days)
-            if days:
-                run.compare_routes(days[-1], enablex, agreement_sample)
-            yield from run.report.results()
-            return
-        days = [date.fromisoformat(key) for key in context.partition_keys]
+    ) -> Iterator[Event]:
+        assets = {key.to_user_string() for key in context.selected_asset_keys}
+        with DailyRun(
+            landing.zone,
+            warehouse.warehouse,
+            client=partial(account_client, enablex, landing.zone),
+            tables=[table for table in DAILY_TABLES if table.name in assets],
+            replace=config.replace,
+        ) as run:
+            yield from materialize(context, run, assets) if assets else evaluate_checks(context, run)
+
+    def materialize(context: dg.AssetExecutionContext, run: DailyRun, assets: set[str]) -> Iterator[Event]:
+        """Does the days of the run that are left. What was done of a day is recorded also if the day fails."""
+        days = events.days_left(context)
         left = list(days)
+        fetches = PERIOD_CDR in assets
         try:
-            with run, closing(run.fetched(days, enablex, config.replace, fetch_concurrency)) as fetched:
-                for day, intake in fetched:
-                    run.take(day, intake)
-                    run.build(day)
-                    left.remove(day)
-            run.compare_routes(days[-1], enablex, agreement_sample)
-            with run:
-                for day in sorted(run.days_to_rebuild.intersection(days)):
-                    run.build(day)
+            for outcome in run.fetch_and_build(days, fetch_concurrency) if fetches else run.build(days):
+                yield from events.recorded(outcome, run.zone)
+                left.remove(outcome.day)
+            if days and with_routes and fetches and CALL_DETAIL_RECORDS.name in assets:
+                run.reconcile(days[-1], agreement_sample)
+            for outcome in run.build(sorted(run.days_to_rebuild.intersection(days))):
+                yield from events.recorded(outcome, run.zone)
         except Exception as error:
-            yield from run.report.results()
+            # The results of the days that were done are not lost with the day that failed.
+            with suppress(WarehouseError):
+                yield from results(context, run, assets)
             done = [day for day in days if day not in left]
             outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
             raise failure(context, error, left[0] if left else None, outlook) from error
-        yield from run.report.results()
+        yield from results(context, run, assets)
+
+    def evaluate_checks(context: dg.AssetExecutionContext, run: DailyRun) -> Iterator[Event]:
+        """Looks at every day again: "Execute" on checks, in the UI, comes without a partition."""
+        selected = {key.name for key in context.selected_asset_check_keys}
+        days = run.look_again(selected)
+        if days and ROUTES_AGREE.name in selected:
+            run.reconcile(days[-1], agreement_sample)
+        yield from results(context, run, {key.asset_key.to_user_string() for key in context.selected_asset_check_keys})
+
+    def results(context: dg.AssetExecutionContext, run: DailyRun, assets: set[str]) -> Iterator[Event]:
+        """The results of the assets' checks."""
+        # A run from the UI plans a result per check and partition; one that gets no result is shown as skipped.
+        partition = context.run.tags.get(PARTITION_TAG)
+        planned = dict.fromkeys(context.selected_asset_check_keys, partition)
+        with run.connection() as connection:
+            found = list(checks.evaluations(connection, run.looked_at, assets, with_routes, planned))
+        yield from found
 
     return cdr_by_day

@@ -1,104 +1,125 @@
-"""Proof that the routes agree: what the room and conference routes say of a day, beside the day's table. No Dagster."""
+"""Reconciles the routes: what the room and conference routes return for a day, compared with the day's table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from cdr_assets.warehouse import partitions as tables
-from cdr_assets.enablex.client import EnableX, EnableXError
-from cdr_assets.landing.ingest import IngestResult, Receive, ingest
+from cdr_assets.database import Connection, in_memory, run
+from cdr_assets.enablex.client import EnableX
+from cdr_assets.enablex.errors import EnableXError
+from cdr_assets.landing.ingest import Attempts, IngestResult, commit, staged_answer
 from cdr_assets.landing.zone import LandingZone, Staged
-from cdr_assets.database import in_memory, run
+from cdr_assets.warehouse import schema
+from cdr_assets.warehouse.partitions import load_records
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS
 
-Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 Seconds = dict[str, Decimal | None]
-"""Time in the room, by cdr_id."""
+"""Seconds in the room by cdr_id."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """A room or a conference of the day, the route that tells of it, and what the table says."""
+class Sampled:
+    """A room or a conference of the day: the route that returns it, and its records in the table."""
 
-    asset: str
     route: str
     subject: str
-    table: Seconds
+    in_table: Seconds
 
-    def ask(self, client: EnableX, day: date, receive: Receive) -> None:
-        if self.asset == "room_cdr":
-            client.room_period(self.subject, day, day, receive)
-        else:
-            client.conference(self.subject, receive)
+    def attempts(self, client: EnableX, day: date) -> Attempts:
+        """The request for its records."""
+        if self.route == "room-period":
+            return client.room_period(self.subject, day, day)
+        return client.conference(self.subject)
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Reconciliation:
     """How the routes' answers differ from the table, and what they brought to the landing zone."""
 
-    asked: int
     differences: list[dict[str, Any]]
-    intakes: list[IngestResult]
+    ingested: list[IngestResult]
 
 
-def compare_routes(connect: Connect, client: EnableX, zone: LandingZone, day: date, sample: int) -> Agreement:
-    """Asks for the `sample` busiest rooms and as many random conferences of the day.
+def reconcile(
+    connect: Callable[[], AbstractContextManager[Connection]],
+    client: EnableX,
+    zone: LandingZone,
+    day: date,
+    sample: int,
+) -> Reconciliation:
+    """Asks for the `sample` busiest rooms and as many random conferences of the day. Records that are new land.
 
-    The warehouse is let go while EnableX is asked. Records that are new land.
+    The warehouse is closed while EnableX is asked.
     """
     with connect() as connection:
-        questions = list(_questions(connection, day, sample))
+        sampled = list(_sample(connection, day, sample))
     differences: list[dict[str, Any]] = []
-    intakes = []
-    for question in questions:
+    ingested = []
+    for each in sampled:
         try:
-            intake, answer = _answer(question, client, zone, day)
+            with staged_answer(zone, each.attempts(client, day), each.route) as staged:
+                answer = _read(staged, day)
+                ingested.append(commit(zone, staged))
         except EnableXError as error:
-            differences.append({"route": question.route, "of": question.subject, "difference": str(error)})
+            differences.append({"route": each.route, "of": each.subject, "difference": str(error)})
         else:
-            intakes.append(intake)
-            differences += _differences(question, answer)
-    return Agreement(len(questions), differences, intakes)
+            differences += _compare(each, answer)
+    return Reconciliation(differences, ingested)
 
 
-def _questions(connection: duckdb.DuckDBPyConnection, day: date, sample: int) -> Iterator[Question]:
-    for asset, route, name in (("room_cdr", "room-period", "room"), ("conference_cdr", "conf", "conference")):
-        for picked in run(connection, f"select/sample_{name}s", usage_date=day, sample=sample):
-            subject = picked["subject"]
-            records = run(connection, f"select/records_of_{name}", usage_date=day, subject=subject)
-            yield Question(asset, route, subject, {each["cdr_id"]: each["room_duration_s"] for each in records})
+def _sample(connection: Connection, day: date, sample: int) -> Iterator[Sampled]:
+    for route, subject in (("room-period", "room"), ("conf", "conference")):
+        for picked in run(connection, CALL_DETAIL_RECORDS.sql(f"sample_{subject}s"), usage_date=day, sample=sample):
+            records = run(
+                connection,
+                CALL_DETAIL_RECORDS.sql(f"records_of_{subject}"),
+                usage_date=day,
+                subject=picked["subject"],
+            )
+            yield Sampled(route, picked["subject"], {row["cdr_id"]: row["room_duration_s"] for row in records})
 
 
-def _answer(question: Question, client: EnableX, zone: LandingZone, day: date) -> tuple[IngestResult, Seconds]:
-    answer: Seconds = {}
+@dataclass(frozen=True)
+class _StagedFile:
+    """A staged answer's records of one day, as a table is built from them."""
 
-    def look(staged: Staged) -> None:
-        if day not in staged.records:
-            return
-        # Typed by the same statement as the table, so that only true differences show.
-        with in_memory(staged.folder) as connection:
-            tables.replace_call_detail_records(connection, day, lambda day: [staged.records_file(day)])
-            for each in run(connection, "select/seconds_by_record", usage_date=day):
-                answer[each["cdr_id"]] = each["room_duration_s"]
+    file: Path
 
-    intake = ingest(zone, lambda receive: question.ask(client, day, receive), question.route, look=look)
-    return intake, answer
+    def files(self, day: date) -> Sequence[Path]:
+        return [self.file]
+
+    def version(self, day: date) -> str:
+        return self.file.name
+
+    def lock(self, day: date) -> AbstractContextManager[object]:
+        return nullcontext()
 
 
-def _differences(question: Question, answer: Seconds) -> Iterator[dict[str, Any]]:
-    for cdr_id in sorted({*question.table, *answer}):
+def _read(staged: Staged, day: date) -> Seconds:
+    """The answer's records of the day, typed by the table's own statement, so that only true differences show."""
+    if day not in staged.records:
+        return {}
+    with in_memory(staged.folder) as connection:
+        schema.prepare(connection)
+        load_records(connection, CALL_DETAIL_RECORDS, day, _StagedFile(staged.records_file(day)))
+        records = run(connection, CALL_DETAIL_RECORDS.sql("seconds_by_record"), usage_date=day)
+    return {row["cdr_id"]: row["room_duration_s"] for row in records}
+
+
+def _compare(sampled: Sampled, answer: Seconds) -> Iterator[dict[str, Any]]:
+    for cdr_id in sorted({*sampled.in_table, *answer}):
         if cdr_id not in answer:
             difference = "only in the table"
-        elif cdr_id not in question.table:
+        elif cdr_id not in sampled.in_table:
             difference = "only in the route's answer"
-        elif answer[cdr_id] != question.table[cdr_id]:
-            difference = f"{answer[cdr_id]} s in the route's answer, {question.table[cdr_id]} s in the table"
+        elif answer[cdr_id] != sampled.in_table[cdr_id]:
+            difference = f"{answer[cdr_id]} s in the route's answer, {sampled.in_table[cdr_id]} s in the table"
         else:
             continue
-        yield {"route": question.route, "of": question.subject, "cdr_id": cdr_id, "difference": difference}
+        yield {"route": sampled.route, "of": sampled.subject, "cdr_id": cdr_id, "difference": difference}

@@ -12,10 +12,10 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from cdr_assets.warehouse.build_log import BuildLog
-from cdr_assets.enablex.client import BadCredentials, BadSetting, EnableX, EnableXError, Forbidden
+from cdr_assets.enablex.client import EnableX
+from cdr_assets.enablex.errors import BadCredentials, BadSetting, EnableXError, Forbidden
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.database import Warehouse
+from cdr_assets.warehouse.build import Warehouse
 
 
 class Clock(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -54,24 +54,28 @@ class LandingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class WarehouseResource(DuckDBResource):
-    """The DuckDB warehouse. Waits patiently while other processes write, and always closes what it opened."""
+    """The DuckDB warehouse. It waits while other processes write, and always closes what it opened."""
+
+    export_dir: str = Field(default="", description="Folder of the Parquet copies; next to the database if empty.")
 
     @property
-    def built(self) -> BuildLog:
-        """Which landing files its partitions were built from."""
-        path = Path(self.database)
-        return BuildLog(path.parent, path)
-
-    @property
-    def published(self) -> Path:
-        """Where the usage tables lie as Parquet."""
-        return Path(self.database).parent / "published"
+    def warehouse(self) -> Warehouse:
+        """The warehouse with its exports and its build log."""
+        return Warehouse(Path(self.database), Path(self.export_dir) if self.export_dir else None)
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        path = Path(self.database)
-        with Warehouse(path, made_anew=self.built.forget).connect() as connection:
+        with self.warehouse.connect() as connection:
             yield connection
+
+
+@contextmanager
+def account_client(enablex: EnableXResource, zone: LandingZone) -> Iterator[EnableX]:
+    """A client for fetching into the landing zone, which belongs to the account that first fetched into it."""
+    if enablex.app_id:
+        zone.claim(enablex.app_id)
+    with enablex.client() as client:
+        yield client
 
 
 # Tags of a failed run, by which the sensors learn what to try again and when.

@@ -11,14 +11,14 @@ import requests
 from dagster import RunsFilter
 
 from cdr_assets.pipeline import jobs, scheduling
-from cdr_assets.pipeline.build_days import PERIOD
-from cdr_assets.pipeline.scheduling import Answers, Decision, Refusal, Runs, Timing
+from cdr_assets.pipeline.names import PERIOD_CDR as PERIOD
 from cdr_assets.pipeline.resources import FAILED_DAY_TAG, REFUSAL_TAG, Clock, LandingResource, WarehouseResource
-from cdr_assets.database import TABLES
+from cdr_assets.pipeline.scheduling import Answers, Decision, Refusal, Runs, Timing
+from cdr_assets.warehouse.tables import DAILY_TABLES
 
 # Runs of these jobs and of any selection of these assets are the ones to look at; "Materialize" in the UI, backfills
 # and the command line run assets without the job's name.
-ASSETS = frozenset(dg.AssetKey(asset) for asset in (PERIOD, *TABLES))
+ASSETS = frozenset(dg.AssetKey(asset) for asset in (PERIOD, *(table.name for table in DAILY_TABLES)))
 JOBS = (jobs.daily_cdr.name, jobs.rebuild.name)
 
 IN_FLIGHT = [
@@ -105,7 +105,9 @@ def landed_days(utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.Sens
         now = clock.now()
         first, closed = utc_days.start.date(), now.date()
         landed = {day: files for day, files in landing.zone.days().items() if first <= day < closed}
-        decision = scheduling.landed_days(now, landed, warehouse.built.days(), runs(context.instance, now))
+        decision = scheduling.landed_days(
+            now, landed, warehouse.warehouse.build_log.built_days(DAILY_TABLES), runs(context.instance, now)
+        )
         return _result(context, decision)
 
     return sensor

@@ -1,60 +1,66 @@
-"""Which landing files each partition of each table was built from, so that a change of them is seen without DuckDB.
+"""Which landing files and which SQL each partition of each table was built from, readable without opening DuckDB.
 
-    built/<table>/YYYY-MM-DD.<version>    an empty file a partition, named for the version of its landing files
+    built/<table>/YYYY-MM-DD.<landing version>.<SQL fingerprint>    an empty file per partition
 
-A mark is set after its partition is committed: what a killed run leaves unmarked is built again, which changes nothing.
+An entry is written after its partition is committed and its checks have passed. A partition without one is built again,
+which changes nothing if it was right.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
-from cdr_assets.database import TABLES
+from cdr_assets.warehouse.table import Table
 
 
 class BuildLog:
-    """The marks under one data folder. Where the warehouse is gone they mean nothing, and none is seen."""
+    """The log in one data folder. It is empty when the warehouse is gone: then nothing is built."""
 
-    def __init__(self, data_dir: Path, warehouse: Path) -> None:
-        self._folder = data_dir / "built"
+    def __init__(self, folder: Path, warehouse: Path) -> None:
+        self._folder = folder
         self._warehouse = warehouse
 
-    def mark(self, table: str, day: date, version: str) -> None:
-        """Notes that the partition was built from the landing files of that version."""
-        marks = self._folder / table
-        marks.mkdir(parents=True, exist_ok=True)
-        (marks / f"{day}.{version}").touch()
-        for older in marks.glob(f"{day}.*"):
-            if older.name != f"{day}.{version}":
+    def write(self, table: Table, day: date, landing_version: str) -> None:
+        """Notes that the partition was built from these landing files by the table's SQL of today."""
+        entries = self._folder / table.name
+        entries.mkdir(parents=True, exist_ok=True)
+        entry = f"{day}.{landing_version}.{table.fingerprint}"
+        (entries / entry).touch()
+        for older in entries.glob(f"{day}.*"):
+            if older.name != entry:
                 older.unlink(missing_ok=True)
 
-    def versions(self, table: str) -> dict[date, str]:
-        """The version that each built partition of the table was built from."""
-        return dict(self._marks(table)) if self._warehouse.exists() else {}
+    def landing_versions(self, table: Table) -> dict[date, str]:
+        """The landing version of every partition that the table's SQL of today built."""
+        built = (entry for entry in self._entries(table) if entry[2] == table.fingerprint)
+        return {day: landing_version for day, landing_version, _ in built}
 
-    def days(self) -> dict[date, str]:
-        """The days of which every table was built, with the version; it is empty where they differ."""
-        versions = [self.versions(table) for table in TABLES]
+    def built_days(self, tables: Iterable[Table]) -> dict[date, str]:
+        """The landing version of every day of which all `tables` are built from the same landing files."""
+        versions = [self.landing_versions(table) for table in tables]
         days = set.intersection(*map(set, versions))
-        return {day: found.pop() if len(found := {each[day] for each in versions}) == 1 else "" for day in days}
+        return {day: versions[0][day] for day in days if len({each[day] for each in versions}) == 1}
 
-    def forget(self) -> None:
-        """Drops every mark: the warehouse is made anew."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def clear(self) -> None:
+        """Forgets every partition: the warehouse is new."""
+        for entry in self._folder.glob("*/*"):
+            entry.unlink(missing_ok=True)
 
-    def _marks(self, table: str) -> Iterator[tuple[date, str]]:
+    def _entries(self, table: Table) -> Iterator[tuple[date, str, str]]:
+        if not self._warehouse.exists():
+            return
         try:
-            names = os.listdir(self._folder / table)
+            names = sorted(os.listdir(self._folder / table.name))
         except OSError:
             return
-        for name in sorted(names):
-            text, _, version = name.partition(".")
+        for name in names:
+            text, _, versions = name.partition(".")
+            landing_version, _, fingerprint = versions.partition(".")
             try:
                 day = date.fromisoformat(text)
             except ValueError:
-                continue  # No mark of ours.
-            yield day, version
+                continue  # Not an entry of ours.
+            yield day, landing_version, fingerprint

@@ -1,222 +1,138 @@
-"""What must be true of the tables, one statement a check; each is evaluated day by day as the day is built."""
+"""The checks: what was found, kept per check and UTC day in `check_findings` until the day is looked at again.
+
+A finding stays open until a later look at its day finds nothing, or a person acknowledges it. An acknowledged finding is
+open again as soon as its count or its sample changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from itertools import islice
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
-import dagster as dg
-import duckdb
-
-from cdr_assets.pipeline.reconciliation import Agreement
-from cdr_assets.landing.ingest import IngestResult
-from cdr_assets.database import run
+from cdr_assets.database import Connection, run
+from cdr_assets.warehouse.table import Check, Table
+from cdr_assets.warehouse.tables import CHECK_FINDINGS
 
 SAMPLE_ROWS = 10
 
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Check:
-    """A statement about an asset that is true when the check is green, and what to do when it is not.
-
-    A blocking check stops the day that it fails on: no table below the asset is built from it.
-    """
-
-    asset: str
-    name: str
-    meaning: str
-    remedy: str
-    blocking: bool = False
-
-    @property
-    def spec(self) -> dg.AssetCheckSpec:
-        return dg.AssetCheckSpec(self.name, asset=self.asset, description=self.meaning, blocking=self.blocking)
-
-
-NO_RECORD_WAS_SET_ASIDE = Check(
-    "period_cdr",
-    "no_record_was_set_aside",
-    "Every record of the answer was sound. Others lie in the quarantine folder with their reason.",
-    "Read the files named in the sample; a record that can be mended upstream lands when its day is fetched again.",
-)
-NO_RECORD_VANISHED_UPSTREAM = Check(
-    "period_cdr",
-    "no_record_vanished_upstream",
-    "The answer holds every record that landed for the day before. Records that it lacks are kept.",
-    "Expected once EnableX lets CDRs expire; on a recent day, ask EnableX. To drop them, materialize the day with "
-    "replace: true.",
-)
-ROUTES_AGREE = Check(
-    "call_detail_records",
-    "routes_agree",
-    "The room and conference routes tell of the same records and minutes as the table: asked, once a run that fetches, "
-    "for the busiest rooms and some conferences of its last day.",
-    "What only the routes had has landed, and its days are rebuilt; what only the table has, or other minutes, is for "
-    "EnableX to explain. CDR_AGREEMENT_SAMPLE sets how many are asked for; 0 turns the check off.",
-)
-CHECKS = (
-    NO_RECORD_WAS_SET_ASIDE,
-    NO_RECORD_VANISHED_UPSTREAM,
-    Check(
-        "call_detail_records",
-        "cdr_id_is_unique",
-        "No cdr_id stands in the table twice, on the day itself or within 7 days of it.",
-        "Of a record whose newer version has another trans_date the newest is kept, so rows were written past this "
-        "code location: run the job rebuild for the days in the sample.",
-        blocking=True,
-    ),
-    Check(
-        "call_detail_records",
-        "every_record_lies_in_its_partition",
-        "The UTC day of every record's trans_date is its partition.",
-        "Look at trans_date of the sample's records in the landing zone: it is in a form that DuckDB reads otherwise.",
-        blocking=True,
-    ),
-    Check(
-        "call_detail_records",
-        "no_field_was_lost_to_its_type",
-        "Every field of every record fits its column. Others are NULL, and named in lost_fields.",
-        "Look the fields up in the landing zone; if EnableX now sends another form, teach it to "
-        "sql/insert/call_detail_records.sql and materialize call_detail_records for the days.",
-    ),
-    Check(
-        "call_detail_records",
-        "room_duration_agrees_with_its_timestamps",
-        "The time in the room is disconnect minus connect, within a second.",
-        "The API does not document the unit of room.duration. If it is no longer seconds, minutes in usage are wrong: "
-        "ask EnableX before you bill by them.",
-    ),
-    ROUTES_AGREE,
-    Check(
-        "room_usage",
-        "room_usage_adds_up",
-        "Connections and minutes of every room are those of its records.",
-        "Materialize room_usage for the days; if it stays, a minute sum does not fit its column.",
-        blocking=True,
-    ),
-    Check(
-        "conference_usage",
-        "conference_usage_adds_up",
-        "Connections and minutes of every conference of the day are those of its records, over all its days.",
-        "Materialize conference_usage for the days from the conference's first to its last.",
-        blocking=True,
-    ),
-)
+Row = Mapping[str, Any]
 
 
 class BlockedByCheck(Exception):
-    """A blocking check failed, so nothing further is built from its day."""
+    """A blocking check failed: its table is not exported for the day, and no further table is built from it."""
 
 
+@dataclass(frozen=True)
 class Finding:
-    """What one check found over the days of a run: rows that contradict its statement."""
+    """What one look at one day found: how many rows contradict the check, and up to ten of them. A count of 0 is clean."""
 
-    def __init__(self) -> None:
-        self._by_day: dict[date, tuple[int, list[Row]]] = {}
-
-    def add(self, day: date, count: int, rows: Iterable[Row]) -> None:
-        """Takes the place of what was found on the day before: a day may be built again in a run."""
-        self._by_day[day] = count, list(islice(rows, SAMPLE_ROWS))
-
-    @property
-    def count(self) -> int:
-        return sum(count for count, _ in self._by_day.values())
+    asset: str
+    check: Check
+    usage_date: date
+    count: int
+    sample: Sequence[Row] = ()
 
     @property
-    def days(self) -> str:
-        return describe_days(self._by_day)
-
-    @property
-    def sample(self) -> list[Row]:
-        rows = ({"usage_date": day.isoformat(), **row} for day, (_, rows) in self._by_day.items() for row in rows)
-        return list(islice(rows, SAMPLE_ROWS))
-
-    def describe(self) -> str:
-        """The finding in words."""
-        if self.count:
-            return f"{self.count} on {describe_days(day for day, (count, _) in self._by_day.items() if count)}"
-        return f"true of {self.days}" if self.days else "not looked at in this run"
+    def sample_json(self) -> str:
+        """The sample as text, the same for the same rows."""
+        return json.dumps([dict(row) for row in self.sample[:SAMPLE_ROWS]], default=str)
 
 
-class Report:
-    """The checks selected in a run and what they found so far."""
+class Kept(NamedTuple):
+    """What came of keeping findings: those that are open, and the days whose rows changed."""
 
-    def __init__(self, selected: Iterable[dg.AssetCheckKey]) -> None:
-        keys = set(selected)
-        self._findings = {check: Finding() for check in CHECKS if check.spec.key in keys}
-
-    def take_intake(self, day: date, intake: IngestResult) -> None:
-        """Evaluates the checks on what the day's answer brought."""
-        if finding := self._findings.get(NO_RECORD_WAS_SET_ASIDE):
-            finding.add(day, sum(intake.quarantined.values()), ({"file": str(file)} for file in intake.quarantine))
-        if finding := self._findings.get(NO_RECORD_VANISHED_UPSTREAM):
-            vanished = intake.changes[day].vanished
-            finding.add(day, vanished, [{"vanished_records": vanished}] if vanished else [])
-
-    def forbid_intake_checks(self) -> None:
-        """Raises ValueError when a check is wanted that only a fetch can evaluate."""
-        for check in (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM):
-            if check in self._findings:
-                raise ValueError(f"{check.name} is about an answer of EnableX: materialize period_cdr to evaluate it")
-
-    @property
-    def wants_routes(self) -> bool:
-        """Whether the room and conference routes are to be asked."""
-        return ROUTES_AGREE in self._findings
-
-    def take_agreement(self, day: date, agreement: Agreement) -> None:
-        """Evaluates the check on what the other routes say."""
-        self._findings[ROUTES_AGREE].add(day, len(agreement.differences), agreement.differences)
-
-    def take_table(self, connection: duckdb.DuckDBPyConnection, table: str, day: date) -> None:
-        """Evaluates the checks on `table` for the day. Raises BlockedByCheck when a blocking one fails."""
-        for check, finding in self._findings.items():
-            if check.asset == table and check is not ROUTES_AGREE:
-                offending = run(connection, f"checks/{check.name}", usage_date=day)
-                finding.add(day, len(offending), offending)
-                if offending and check.blocking:
-                    raise BlockedByCheck(f"{check.name} fails on {day} with {len(offending)} rows. {check.remedy}")
-
-    def results(self) -> Iterator[dg.AssetCheckResult]:
-        """One result a check, over all the days it was evaluated on."""
-        for check, finding in self._findings.items():
-            yield dg.AssetCheckResult(
-                asset_key=check.asset,
-                check_name=check.name,
-                passed=not finding.count,
-                severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-                description=finding.describe(),
-                metadata={
-                    "days": finding.days or "none",
-                    "count": finding.count,
-                    **({"sample": table_of(finding.sample), "what_to_do": check.remedy} if finding.count else {}),
-                },
-            )
+    still_open: list[Finding]
+    changed_days: set[date]
 
 
-def describe_days(days: Iterable[date]) -> str:
-    """Days in words, adjacent ones as a range: `2026-11-01...2026-11-03, 2026-11-07`."""
-    ranges: list[list[date]] = []
-    for day in sorted(set(days)):
-        if ranges and (day - ranges[-1][-1]).days == 1:
-            ranges[-1][1:] = [day]
-        else:
-            ranges.append([day])
-    return ", ".join("...".join(day.isoformat() for day in ends) for ends in ranges)
+@dataclass(frozen=True)
+class KeptFinding:
+    """A row of `check_findings`."""
+
+    usage_date: date
+    count: int
+    sample: list[dict[str, Any]]
+    acknowledged_at: datetime | None
+    note: str | None
 
 
-def table_of(sample: list[Row]) -> dg.MetadataValue[Any]:
-    """Rows as a table in the Dagster UI."""
-    names = list(dict.fromkeys(name for row in sample for name in row))
-    lines = [names, ["---"] * len(names), *([_cell(row.get(name)) for name in names] for row in sample)]
-    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+def look(connection: Connection, table: Table, check: Check, usage_date: date) -> Finding:
+    """Evaluates the check's statement for one day of the table."""
+    statement = table.sql(check.name).strip().removesuffix(";")
+    rows = run(
+        connection,
+        f"SELECT *, count(*) OVER () AS found_rows FROM ({statement}) ORDER BY ALL LIMIT {SAMPLE_ROWS}",
+        usage_date=usage_date,
+    )
+    count = rows[0]["found_rows"] if rows else 0
+    sample = [{name: value for name, value in row.items() if name != "found_rows"} for row in rows]
+    return Finding(table.name, check, usage_date, count, sample)
 
 
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else " " for c in text)[:200].replace("|", "\\|")
+def keep(connection: Connection, findings: Sequence[Finding], now: datetime) -> Kept:
+    """Replaces what is kept about these checks and days. `now` is UTC."""
+    still_open, changed_days = [], set[date]()
+    for day in {finding.usage_date for finding in findings}:
+        kept = {
+            (row["asset"], row["check_name"]): row
+            for row in run(connection, CHECK_FINDINGS.sql("of_day"), usage_date=day)
+        }
+        for finding in (each for each in findings if each.usage_date == day):
+            former = kept.get((finding.asset, finding.check.name), {})
+            if former or finding.count:
+                changed_days.add(day)
+            if former:
+                run(connection, CHECK_FINDINGS.sql("delete"), **_key(finding))
+            if finding.count and _insert(connection, finding, former, now.replace(tzinfo=None)):
+                still_open.append(finding)
+    return Kept(still_open, changed_days)
+
+
+def _insert(connection: Connection, finding: Finding, former: Row, now: datetime) -> bool:
+    """Keeps the finding. Returns whether it is open."""
+    unchanged = (former.get("count"), former.get("sample")) == (finding.count, finding.sample_json)
+    acknowledged_at = former.get("acknowledged_at") if unchanged else None
+    run(
+        connection,
+        CHECK_FINDINGS.sql("insert"),
+        **_key(finding),
+        count=finding.count,
+        sample=finding.sample_json,
+        found_at=former.get("found_at") or now,
+        last_seen_at=now,
+        acknowledged_at=acknowledged_at,
+        note=former.get("note"),
+    )
+    return acknowledged_at is None
+
+
+def _key(finding: Finding) -> dict[str, Any]:
+    return {"usage_date": finding.usage_date, "asset": finding.asset, "check_name": finding.check.name}
+
+
+def kept_findings(connection: Connection, asset: str, check: Check) -> list[KeptFinding]:
+    """The open and the acknowledged findings of a check, oldest day first."""
+    rows = run(connection, CHECK_FINDINGS.sql("of_check"), asset=asset, check_name=check.name)
+    return [
+        KeptFinding(row["usage_date"], row["count"], json.loads(row["sample"]), row["acknowledged_at"], row["note"])
+        for row in rows
+    ]
+
+
+def acknowledge(
+    connection: Connection, check_name: str, first: date, last: date, note: str, now: datetime
+) -> list[date]:
+    """Acknowledges the open findings of the check on the days from `first` to `last`. Returns the days that had one."""
+    rows = run(
+        connection,
+        CHECK_FINDINGS.sql("acknowledge"),
+        check_name=check_name,
+        first_date=first,
+        last_date=last,
+        note=note,
+        acknowledged_at=now.replace(tzinfo=None),
+    )
+    return sorted(row["usage_date"] for row in rows)

@@ -1,6 +1,6 @@
-"""The usage tables as Parquet, for people and BI tools to read whenever they like: reading them locks nobody out.
+"""The tables as Parquet files, for BI tools. Reading them locks nobody out of the warehouse.
 
-published/<table>/YYYY-MM-DD.parquet    a partition, replaced whole
+published/<table>/YYYY-MM-DD.parquet    one partition, replaced whole
 """
 
 from __future__ import annotations
@@ -10,19 +10,37 @@ from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
-import duckdb
-
-from cdr_assets.database import run
-
-PUBLISHED_TABLES = ("room_usage", "conference_usage")
+from cdr_assets.database import Connection, run
+from cdr_assets.warehouse.table import Table
 
 
-def publish(connection: duckdb.DuckDBPyConnection, folder: Path, table: str, days: Iterable[date]) -> None:
-    """Writes the partitions of the table anew. A reader sees the former file or the new one, never a part of it."""
-    (folder / table).mkdir(parents=True, exist_ok=True)
+def export(connection: Connection, folder: Path, table: Table, days: Iterable[date]) -> None:
+    """Writes the partitions of the table again. A reader sees the former file or the new one, never a part of it."""
+    folder = folder / table.name
+    _make_folder(folder)
     for day in days:
-        target = folder / table / f"{day}.parquet"
+        target = folder / f"{day}.parquet"
         # Its name must not match the pattern that readers use.
         unfinished = target.with_suffix(f".{os.getpid()}")
-        run(connection, f"select/publish_{table}", usage_date=day, file=str(unfinished))
+        run(
+            connection,
+            f"COPY (SELECT * FROM {table.name} WHERE usage_date = $usage_date) TO $file "
+            "(FORMAT parquet, COMPRESSION zstd)",
+            usage_date=day,
+            file=str(unfinished),
+        )
+        # Another user's BI service may read it; the data folder around it decides who gets that far.
+        unfinished.chmod(0o644)
         os.replace(unfinished, target)
+
+
+def remove_export(folder: Path, table: Table, day: date) -> None:
+    """Removes the file of a partition that has no rows any more."""
+    (folder / table.name / f"{day}.parquet").unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in (folder.parent, folder):
+            each.chmod(0o755)

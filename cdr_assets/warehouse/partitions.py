@@ -1,108 +1,105 @@
-"""What each table's partition is made of: the statements, in their order, that replace it. No Dagster."""
+"""How a partition of a table is replaced: one function per way of doing it. Each runs inside its caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
 
-import duckdb
-
-from cdr_assets.database import WarehouseError, run, transaction
-
-
-class Replaced(NamedTuple):
-    """What came of replacing a partition: its rows, and the days whose rows changed, its own among them."""
-
-    row_count: int
-    days: set[date]
+from cdr_assets.database import Connection, WarehouseError, run
+from cdr_assets.days import days_between
+from cdr_assets.warehouse.table import LandedFiles, Rebuilt, Table
 
 
-def replace_call_detail_records(
-    connection: duckdb.DuckDBPyConnection, usage_date: date, landed: Callable[[date], Sequence[Path]]
-) -> Replaced:
-    """Types the day's records as the partition's rows, one a cdr_id. `landed` gives a day's files, oldest first.
+def replace_partition(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
+    """Deletes the day's rows and runs `insert.sql`, slice by slice where the table has a `slices.sql`."""
+    _delete(connection, table, usage_date)
+    slices = _slices(connection, table, usage_date=usage_date) if table.has_sql("slices") else [{}]
+    for each in slices:
+        run(connection, table.sql("insert"), usage_date=usage_date, **each)
+    return _rebuilt(connection, table, usage_date, [usage_date])
 
-    Raises WarehouseError when the day never landed, which is not the same as a day without calls.
+
+def replace_conferences(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
+    """Sums the records of every conference that has one on the day, over all the conference's days."""
+    run(connection, table.sql("touched_conferences"), usage_date=usage_date)
+    (reach,) = run(connection, table.sql("touched_days"), usage_date=usage_date)
+    run(connection, table.sql("conference_days"), **reach)
+    run(connection, table.sql("delete"))
+    for each in _slices(connection, table):
+        run(connection, table.sql("conference_peaks"), **reach, **each)
+        run(connection, table.sql("insert"), **reach, **each)
+    return _rebuilt(connection, table, usage_date, days_between(reach["first_date"], reach["last_date"]))
+
+
+def load_records(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
+    """Types the day's landed records, one row per cdr_id.
+
+    Raises WarehouseError if the day never landed, which is not the same as a day without calls, and if DuckDB cannot
+    read some of its records.
     """
-    files = [str(file) for file in landed(usage_date)]
+    files = _paths(landed, [usage_date])
     if not files:
         raise WarehouseError(
             f"{usage_date} has not landed, so its records are unknown: materialize period_cdr for it first"
         )
-    with transaction(connection):
-        run(connection, "delete/call_detail_records", usage_date=usage_date)
-        # Only where a record comes more than once does the order of rows matter, and keeping it costs time.
-        keep_order = len(files) > 1
-        counts = _insert_records(connection, usage_date, files, keep_order)
-        if counts["repeated"]:
-            if not keep_order:
-                run(connection, "delete/call_detail_records", usage_date=usage_date)
-                _insert_records(connection, usage_date, files, keep_order=True)
-            run(connection, "delete/repeated_records", usage_date=usage_date)
-        if counts["unreadable"]:
-            raise WarehouseError(
-                f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in {files}; "
-                "the partition keeps its former rows"
-            )
-        if counts["with_bare_parts"]:
-            run(connection, "update/lost_parts", usage_date=usage_date, files=files)
-        left = _drop_moved_records(connection, usage_date, landed)
-    return Replaced(counts["records"] - counts["repeated"] - left.count(usage_date), {usage_date, *left})
+    _delete(connection, table, usage_date)
+    # Keeping the order of rows takes time. It matters only if a record comes more than once.
+    keep_order = len(files) > 1
+    counts = _load(connection, table, usage_date, files, keep_order)
+    if counts["repeated"]:
+        if not keep_order:
+            _delete(connection, table, usage_date)
+            _load(connection, table, usage_date, files, keep_order=True)
+        run(connection, table.sql("delete_repeated"), usage_date=usage_date)
+    if counts["unreadable"]:
+        raise WarehouseError(
+            f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in {files}; "
+            "the partition keeps its former rows"
+        )
+    if counts["with_bare_parts"]:
+        run(connection, table.sql("update_lost_parts"), usage_date=usage_date, files=files)
+    left = _delete_moved_records(connection, table, usage_date, landed)
+    return _rebuilt(connection, table, usage_date, [usage_date, *left])
 
 
-def _drop_moved_records(
-    connection: duckdb.DuckDBPyConnection, usage_date: date, landed: Callable[[date], Sequence[Path]]
-) -> list[date]:
-    """Keeps the newest of the versions of a record that lie on several days. Returns the day of each row dropped."""
-    days = [row["usage_date"] for row in run(connection, "select/days_with_same_records", usage_date=usage_date)]
-    if not days:
-        return []
-    days.append(usage_date)
-    files = [str(file) for day in days for file in landed(day)]
-    return [row["usage_date"] for row in run(connection, "delete/moved_records", files=files, usage_dates=days)]
-
-
-def _insert_records(
-    connection: duckdb.DuckDBPyConnection, usage_date: date, files: Sequence[str], keep_order: bool
-) -> dict[str, int]:
-    connection.execute(f"SET preserve_insertion_order = {str(keep_order).lower()}")
-    run(connection, "insert/call_detail_records", usage_date=usage_date, files=files)
-    (counts,) = run(connection, "select/loaded_records", usage_date=usage_date)
+def _load(
+    connection: Connection, table: Table, usage_date: date, files: Sequence[str], keep_order: bool
+) -> dict[str, Any]:
+    connection.execute("SET preserve_insertion_order = true" if keep_order else "SET preserve_insertion_order = false")
+    run(connection, table.sql("insert"), usage_date=usage_date, files=files)
+    (counts,) = run(connection, table.sql("loaded"), usage_date=usage_date)
     return counts
 
 
-def replace_room_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) -> Replaced:
-    """Sums the day's records per room."""
-    with transaction(connection):
-        run(connection, "delete/room_usage", usage_date=usage_date)
-        for each in _slices(connection, "rooms", usage_date=usage_date):
-            run(connection, "insert/room_usage", usage_date=usage_date, **each)
-    return Replaced(_count(connection, "room_usage", usage_date), {usage_date})
+def _delete_moved_records(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> list[date]:
+    """Keeps only the newest of a record's versions that lie on several days. Returns the day of each deleted row."""
+    days = [row["usage_date"] for row in run(connection, table.sql("days_with_same_records"), usage_date=usage_date)]
+    if not days:
+        return []
+    days.append(usage_date)
+    deleted = run(connection, table.sql("delete_moved"), files=_paths(landed, days), usage_dates=days)
+    return [row["usage_date"] for row in deleted]
 
 
-def replace_conference_usage(connection: duckdb.DuckDBPyConnection, usage_date: date) -> Replaced:
-    """Sums the records of every conference that the day takes part in, over all its days."""
-    with transaction(connection):
-        run(connection, "create/touched_conferences", usage_date=usage_date)
-        (reach,) = run(connection, "select/touched_days", usage_date=usage_date)
-        run(connection, "create/conference_days", **reach)
-        run(connection, "delete/conference_usage")
-        for each in _slices(connection, "conferences"):
-            run(connection, "create/conference_peaks", **reach, **each)
-            run(connection, "insert/conference_usage", **reach, **each)
-    first, last = reach["first_date"], reach["last_date"]
-    days = {first + timedelta(days=number) for number in range((last - first).days + 1)}
-    return Replaced(_count(connection, "conference_usage", usage_date), days)
+def _delete(connection: Connection, table: Table, usage_date: date) -> None:
+    run(connection, f"DELETE FROM {table.name} WHERE usage_date = $usage_date", usage_date=usage_date)
 
 
-def _slices(connection: duckdb.DuckDBPyConnection, of: str, **values: Any) -> Iterator[dict[str, int]]:
-    """The slices in which rooms or conferences are summed one after the other, numbered from 0."""
-    (found,) = run(connection, f"select/slices_of_{of}", **values)
+def _rebuilt(connection: Connection, table: Table, usage_date: date, changed_days: Sequence[date]) -> Rebuilt:
+    (partition,) = run(
+        connection,
+        f"SELECT count(*) AS row_count FROM {table.name} WHERE usage_date = $usage_date",
+        usage_date=usage_date,
+    )
+    return Rebuilt(partition["row_count"], frozenset({usage_date, *changed_days}))
+
+
+def _slices(connection: Connection, table: Table, **values: Any) -> Iterator[dict[str, int]]:
+    """The slices in which a partition is summed one after the other, numbered from 0."""
+    (found,) = run(connection, table.sql("slices"), **values)
     return ({"slices": found["slices"], "slice": number} for number in range(found["slices"]))
 
 
-def _count(connection: duckdb.DuckDBPyConnection, table: str, usage_date: date) -> int:
-    (partition,) = run(connection, f"select/count_{table}", usage_date=usage_date)
-    return int(partition["row_count"])
+def _paths(landed: LandedFiles, days: Sequence[date]) -> list[str]:
+    return [str(file) for day in days for file in landed.files(day)]

@@ -16,14 +16,14 @@ import duckdb
 import pytest
 import zstandard
 
-from cdr_assets.warehouse.checks import BlockedByCheck, Report
+from cdr_assets.database import TABLES, Warehouse, columns
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets.database import TABLES, Warehouse, columns
-from cdr_assets_tests.conftest import SETTINGS, Locate, Location, Script, checks, failure, record, red
-from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets.warehouse.checks import BlockedByCheck, Report
 from cdr_assets_tests.expected import assert_exact, in_order, read
+from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, checks, failure, record, red
+from cdr_assets_tests.reference import Record, utc_day
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + timedelta(days=1)

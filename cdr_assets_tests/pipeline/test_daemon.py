@@ -18,13 +18,13 @@ import duckdb
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick
 
+from cdr_assets.database import TABLES
 from cdr_assets.pipeline import sensors
 from cdr_assets.pipeline.scheduling import DAY, QUIET_ANSWERS, days_between
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Faults, Sandbox, serve
-from cdr_assets.database import TABLES
-from cdr_assets_tests.conftest import plain_environment
 from cdr_assets_tests.expected import assert_exact
+from cdr_assets_tests.location import plain_environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]

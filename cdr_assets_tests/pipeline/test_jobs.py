@@ -11,14 +11,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from cdr_assets.database import TABLES
 from cdr_assets.pipeline.scheduling import days_between
 from cdr_assets.sandbox.calls import records_between, records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets.database import TABLES
-from cdr_assets_tests.conftest import SETTINGS, Locate, Location, Script, failure, record
-from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.reference import Record, utc_day
 from cdr_assets_tests.expected import assert_exact
+from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, failure, record
+from cdr_assets_tests.reference import Record, utc_day
 
 FIRST = date(2026, 11, 2)
 LAST = date(2026, 11, 6)

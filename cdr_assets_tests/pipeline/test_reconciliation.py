@@ -12,10 +12,10 @@ import pytest
 
 from cdr_assets.sandbox.calls import records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets_tests.conftest import SETTINGS, Locate, Location, Script, checks, record, red
-from cdr_assets_tests.httpserver import Answer, answer
-from cdr_assets_tests.reference import Record
 from cdr_assets_tests.expected import assert_exact
+from cdr_assets_tests.httpserver import Answer, answer
+from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, checks, record, red
+from cdr_assets_tests.reference import Record
 
 DAY = date(2026, 11, 3)
 BEFORE, NEXT = DAY - timedelta(days=1), DAY + timedelta(days=1)

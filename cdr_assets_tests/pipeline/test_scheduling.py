@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets import decisions
 from cdr_assets.pipeline.scheduling import DAY, MOST_DAYS_A_RUN, MOST_RUNS, Answers, Decision, Refusal, Runs, Timing
 
 TODAY = date(2026, 11, 22)
@@ -377,7 +376,9 @@ def test_days_are_rebuilt_where_files_and_tables_differ() -> None:
 @pytest.mark.parametrize(("landed", "days"), [([], "0 days"), ([1], "1 day"), ([1, 2], "2 days")])
 def test_when_all_that_landed_is_in_the_tables_the_reason_says_so(landed: list[int], days: str) -> None:
     files = {before(number): "version" for number in landed}
-    assert scheduling.landed_days(NOON, files, files, Runs()) == Decision([], f"the tables hold all that landed, {days}")
+    assert scheduling.landed_days(NOON, files, files, Runs()) == Decision(
+        [], f"the tables hold all that landed, {days}"
+    )
 
 
 def test_a_day_whose_rebuild_fails_waits_like_any_other() -> None:

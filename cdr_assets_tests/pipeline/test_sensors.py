@@ -18,13 +18,13 @@ import dagster as dg
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
-from cdr_assets.pipeline import sensors
-from cdr_assets.pipeline.scheduling import DAY, QUIET_ANSWERS, days_between
-from cdr_assets.pipeline.resources import Clock
-from cdr_assets.sandbox.server import Sandbox
 from cdr_assets.database import TABLES
-from cdr_assets_tests.conftest import Locate, Location, Script, record
+from cdr_assets.pipeline import sensors
+from cdr_assets.pipeline.resources import Clock
+from cdr_assets.pipeline.scheduling import DAY, QUIET_ANSWERS, days_between
+from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.location import Locate, Location, Script, record
 
 # Runs have the times at which they really ran, so the clock that stands still shows about the same.
 NOW = datetime.now(timezone.utc).replace(microsecond=0)

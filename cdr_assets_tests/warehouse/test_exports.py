@@ -8,13 +8,12 @@ from time import monotonic
 
 import duckdb
 
-from cdr_assets.warehouse import partitions as tables
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.warehouse.exports import PUBLISHED_TABLES, publish
-from cdr_assets.database import Warehouse
-from cdr_assets_tests.reference import Record
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import assert_exact, in_order, read
-from cdr_assets_tests.warehouse.test_partitions import land
+from cdr_assets_tests.reference import Record
+from cdr_assets_tests.warehouse.landed import land
 
 FIRST = date(2026, 9, 1)
 WRITERS, DAYS_EACH, RECORDS_A_DAY = 32, 2, 40
@@ -42,12 +41,7 @@ def write(folder: Path, days: Sequence[date], start: multiprocessing.synchronize
     start.wait()
     for day in days:
         with warehouse.connect() as connection:
-            tables.replace_call_detail_records(connection, day, zone.files)
-            for table, replace in (
-                ("room_usage", tables.replace_room_usage),
-                ("conference_usage", tables.replace_conference_usage),
-            ):
-                publish(connection, folder / "published", table, replace(connection, day).days)
+            list(warehouse.build_day(connection, day, DAILY_TABLES, zone))
 
 
 def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees_half_a_partition(
@@ -85,7 +79,7 @@ def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees
     assert seen > 0
     assert max(gaps) < LONGEST_GAP_S
     assert_exact(tmp_path / "cdr.duckdb", everything)
-    for table in PUBLISHED_TABLES:
+    for table in (table.name for table in DAILY_TABLES if table.exported):
         result = duckdb.sql(f"SELECT * FROM '{tmp_path}/published/{table}/*.parquet'")
         published = [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
         assert in_order(published) == in_order(read(tmp_path / "cdr.duckdb", table))

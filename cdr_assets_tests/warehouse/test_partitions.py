@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from collections import defaultdict
@@ -15,35 +14,34 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.warehouse import partitions as tables
+from cdr_assets.database import Connection, WarehouseError, run
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.database import TABLES, Warehouse, WarehouseError, columns, run
-from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.checks import BlockedByCheck, look
+from cdr_assets.warehouse.table import Table
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import assert_exact, read
+from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets_tests.warehouse.landed import Landed, build, land
 
 DAY = date(2026, 11, 2)
-
-
-def land(folder: Path, name: str, records: Iterable[Record]) -> Path:
-    path = folder / f"{name}.ndjson.zst"
-    path.write_bytes(zstandard.compress(b"".join(json.dumps(record).encode() + b"\n" for record in records)))
-    return path
 
 
 def record(cdr_id: str, **fields: Any) -> Record:
     return {"cdr_id": cdr_id, "trans_date": f"{DAY}T10:00:00.000Z"} | fields
 
 
-def build(warehouse: Warehouse, day: date, files: list[Path]) -> None:
-    with warehouse.connect() as connection:
-        tables.replace_call_detail_records(connection, day, lambda day: files)
-        tables.replace_room_usage(connection, day)
-        tables.replace_conference_usage(connection, day)
-
-
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "cdr.duckdb")
+
+
+def assert_clean(connection: Connection, days: Iterable[date]) -> None:
+    """Nothing contradicts the blocking checks on these days."""
+    for day in days:
+        for table in DAILY_TABLES:
+            for check in table.checks:
+                assert look(connection, table, check, day).count == 0 or not check.blocking
 
 
 moments = st.datetimes(datetime(2026, 11, 1), datetime(2026, 11, 22)).map(lambda t: t.replace(microsecond=0))
@@ -63,9 +61,10 @@ def call(draw: st.DrawFn, number: int) -> Record:
     return {
         "cdr_id": f"cdr-{number}",
         "trans_date": written(draw(st.sampled_from([connect, disconnect]))),
+        "app_id": draw(st.sampled_from(["app-1", "app-2", "", None])),
         "conf_num": draw(st.sampled_from(["", "X", "Y", None])),
         "room": {
-            "room_id": draw(st.sampled_from(["r1", "r2", None])),
+            "room_id": draw(st.sampled_from(["r1", "r2", "", None])),
             "connect_dt": written(connect),
             "disconnect_dt": written(disconnect),
             "duration": duration,
@@ -81,7 +80,7 @@ def calls(draw: st.DrawFn) -> list[Record]:
 
 
 @given(records=calls(), seed=st.integers(0, 2**16))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_order_of_days_any_number_of_times_gives_what_computing_from_scratch_gives(
     records: list[Record], seed: int
 ) -> None:
@@ -95,16 +94,13 @@ def test_any_order_of_days_any_number_of_times_gives_what_computing_from_scratch
         warehouse = Warehouse(Path(folder) / "cdr.duckdb")
         with warehouse.connect() as connection:
             for day in order:
-                tables.replace_call_detail_records(connection, day, lambda day: [files[day]])
-                tables.replace_room_usage(connection, day)
-                tables.replace_conference_usage(connection, day)
-            for check in ("room_usage_adds_up", "conference_usage_adds_up", "cdr_id_is_unique"):
-                for day in files:
-                    assert run(connection, f"checks/{check}", usage_date=day) == []
+                landed = Landed({day: [file] for day, file in files.items()})
+                list(warehouse.build_day(connection, day, DAILY_TABLES, landed))
+            assert_clean(connection, files)
         assert_exact(warehouse.path, records)
 
 
-def test_a_conference_that_loses_its_records_on_a_day_is_made_anew(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_conference_that_loses_its_records_on_a_day_is_summed_again(warehouse: Warehouse, tmp_path: Path) -> None:
     late = record("late", conf_num="X", room={"room_id": "r", "duration": 60})
     early = {**late, "cdr_id": "early", "trans_date": "2026-11-01T23:59:00.000Z"}
     build(warehouse, DAY - timedelta(days=1), [land(tmp_path, "early", [early])])
@@ -143,11 +139,8 @@ def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
         land(folder, "2" if number == newer else "1", [moved[number], others[number]])
     with warehouse.connect() as connection:
         for number in order:
-            load = tables.replace_call_detail_records(connection, days[number], zone.files)
-            for day in load.days:
-                tables.replace_room_usage(connection, day)
-                tables.replace_conference_usage(connection, day)
-        assert all(run(connection, "checks/cdr_id_is_unique", usage_date=day) == [] for day in days)
+            list(warehouse.build_day(connection, days[number], DAILY_TABLES, zone))
+        assert_clean(connection, days)
     assert_exact(warehouse.path, [moved[newer], *others])
 
 
@@ -174,7 +167,7 @@ def test_a_field_that_does_not_fit_its_type_is_null_and_named(
     assert rows["odd"]["lost_fields"] == lost
     assert rows["even"]["lost_fields"] is None
     with warehouse.connect() as connection:
-        found = run(connection, "checks/no_field_was_lost_to_its_type", usage_date=DAY)
+        found = run(connection, CALL_DETAIL_RECORDS.sql("no_field_was_lost_to_its_type"), usage_date=DAY)
     assert found == ([{"cdr_id": "odd", "lost_fields": lost}] if lost else [])
 
 
@@ -221,23 +214,15 @@ def test_a_failed_load_keeps_the_former_rows(warehouse: Warehouse, tmp_path: Pat
     assert_exact(warehouse.path, [record("1")])
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_every_column_is_described(warehouse: Warehouse, table: str) -> None:
-    with warehouse.connect() as connection:
-        made = [(name, type_) for name, type_, *_ in connection.execute(f"DESCRIBE {table}").fetchall()]
-    assert [(column.name, column.type) for column in columns(table)] == made
-    assert all(column.description for column in columns(table))
-
-
 def test_minutes_that_overflow_their_column_turn_the_check_red(warehouse: Warehouse, tmp_path: Path) -> None:
     longest = {"duration": "999999999999999.999", "room_id": "r"}
-    build(warehouse, DAY, [land(tmp_path, "1", [record(str(n), room=longest) for n in range(61)])])
-    with warehouse.connect() as connection:
-        assert run(connection, "checks/room_usage_adds_up", usage_date=DAY)
+    with pytest.raises(BlockedByCheck, match="room_usage_adds_up fails on 2026-11-02 with 1 rows"):
+        build(warehouse, DAY, [land(tmp_path, "1", [record(str(n), room=longest) for n in range(61)])])
 
 
 def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(warehouse: Warehouse) -> None:
     calls, each = 410_000, 3
+    slices_of: dict[Table, dict[str, date]] = {ROOM_USAGE: {"usage_date": DAY}, CONFERENCE_USAGE: {}}
     with warehouse.connect() as connection:
         connection.execute(
             "INSERT INTO call_detail_records BY NAME "
@@ -248,13 +233,12 @@ def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(wareh
             "FROM range($calls * $each) AS calls(number)",
             {"day": DAY, "calls": calls, "each": each},
         )
-        for of, replace in (("rooms", tables.replace_room_usage), ("conferences", tables.replace_conference_usage)):
-            assert replace(connection, DAY).row_count == calls
-            table = f"{of.removesuffix('s')}_usage"
-            assert run(connection, f"checks/{table}_adds_up", usage_date=DAY) == []
+        for built in warehouse.build_day(connection, DAY, [ROOM_USAGE, CONFERENCE_USAGE], Landed({})):
+            assert built.row_count == calls
+            (sliced,) = run(connection, built.table.sql("slices"), **slices_of[built.table])
+            assert sliced["slices"] > 1
             found = connection.execute(
                 "SELECT DISTINCT connections, participants, participant_minutes, billable_minutes, peak_participants "
-                f"FROM {table}"
+                f"FROM {built.table.name}"
             ).fetchall()
             assert found == [(each, each, Decimal("3.000"), 2 * each, each)]
-            assert len(list(tables._slices(connection, of, **({"usage_date": DAY} if of == "rooms" else {})))) > 1

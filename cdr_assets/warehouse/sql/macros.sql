@@ -1,5 +1,7 @@
--- A time given as text, in UTC; NULL for what is no time. A plain cast to TIMESTAMP would drop an offset unheeded, and
--- one to TIMESTAMPTZ would take a time without an offset for the session's own zone.
+-- What several tables share. Temporary, so every connection makes them again.
+
+-- A time given as text, in UTC; NULL if it is not a time. A plain cast to TIMESTAMP would silently drop an offset, and
+-- one to TIMESTAMPTZ would read a time without an offset in the session's own zone.
 CREATE OR REPLACE TEMP MACRO utc(given) AS nullif(nullif(
     CASE
         WHEN given LIKE '%Z' THEN try_cast(given AS TIMESTAMP)
@@ -9,3 +11,22 @@ CREATE OR REPLACE TEMP MACRO utc(given) AS nullif(nullif(
     END,
     'infinity'::TIMESTAMP
 ), '-infinity'::TIMESTAMP);
+
+-- Whose connection a record is: the user's reference, else the name, else the record itself.
+CREATE OR REPLACE TEMP MACRO participant(user_ref, user_name, cdr_id) AS
+    coalesce(nullif(user_ref, ''), nullif(user_name, ''), cdr_id);
+
+-- Minutes of a sum of seconds, rounded once, half up, to 0.001; NULL if they do not fit the column.
+CREATE OR REPLACE TEMP MACRO minutes(seconds) AS try_cast(
+    try_cast(((seconds * 1000)::HUGEINT + 30) // 60 AS DECIMAL(18,0)) * 0.001 AS DECIMAL(18,3)
+);
+
+-- Minutes of one connection, rounded up.
+CREATE OR REPLACE TEMP MACRO minutes_begun(seconds) AS (greatest(ceil(seconds)::BIGINT, 0) + 59) // 60;
+
+-- A sum as a column of minutes or of whole minutes; 0 for no values, NULL if it does not fit the column.
+CREATE OR REPLACE TEMP MACRO sum_of_minutes(total) AS try_cast(coalesce(total, 0) AS DECIMAL(18,3));
+CREATE OR REPLACE TEMP MACRO sum_of_whole_minutes(total) AS try_cast(coalesce(total, 0) AS BIGINT);
+
+-- The name of a field whose text did not fit its type, else NULL. An empty text is no value, so nothing is lost with it.
+CREATE OR REPLACE TEMP MACRO lost(name, given, typed) AS CASE WHEN given <> '' AND typed IS NULL THEN name END;

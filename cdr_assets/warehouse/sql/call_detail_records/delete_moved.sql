@@ -1,5 +1,5 @@
--- A record that landed under two days, since a newer version of it has another trans_date, stays under the day of the
--- newest version: of the file whose name sorts last.
+-- A record lies under two days when a newer version of it has another trans_date. It stays under the day of the newest
+-- version, which is in the file whose name sorts last. Returns the day of each row that was deleted.
 DELETE FROM call_detail_records
 USING (
     SELECT

@@ -1,6 +1,6 @@
--- Types the records that landed for one UTC day. Every scalar is read as text, so that one that does not fit its
--- type costs itself alone: it becomes NULL and is named in lost_fields. To try it in a DuckDB shell, put a list of
--- files in the place of $files, and a date in that of $usage_date.
+-- Types the records that landed for one UTC day. Every scalar is read as text, so a value that does not fit its type
+-- costs no other: it becomes NULL and is named in lost_fields. To try it in a DuckDB shell, run macros.sql, then replace
+-- $files with a list of files and $usage_date with a date.
 INSERT INTO call_detail_records BY NAME
 WITH landed AS (
     SELECT *
@@ -36,7 +36,7 @@ WITH landed AS (
     )
 ),
 
--- One name a field.
+-- One name per field.
 given AS (
     SELECT
         cdr_id,
@@ -76,7 +76,7 @@ given AS (
         usage.connect_minutes_cal AS connect_minutes_cal,
         usage.room_connect_minutes AS room_connect_minutes,
         coalesce(nullif(sip, ''), nullif(room.sip, '')) AS sip,
-        -- Something stands here, yet no known field was found in it: an empty object, or no object at all.
+        -- The part is there, but no known field was found in it: it is an empty object, or not an object.
         room IS NOT NULL AND coalesce(
             room.room_id, room.connect_dt, room.disconnect_dt, room.duration, room.sip, room.room_details::VARCHAR
         ) IS NULL AS bare_room,
@@ -168,7 +168,6 @@ SELECT
     typed_published_screen AS published_screen,
     typed_published_url AS published_url,
     typed_sip AS sip,
-    -- An empty text is no value, so none is lost with it.
     nullif(concat_ws(
         ', ',
         CASE WHEN bare_room THEN 'room' END,
@@ -176,25 +175,25 @@ SELECT
         CASE WHEN bare_sigserver THEN 'sigserver' END,
         CASE WHEN bare_published_track THEN 'published_track' END,
         CASE WHEN bare_usage THEN 'usage' END,
-        CASE WHEN trans_date <> '' AND typed_trans_date IS NULL THEN 'trans_date' END,
-        CASE WHEN room_connect_dt <> '' AND typed_room_connect_dt IS NULL THEN 'room_connect_dt' END,
-        CASE WHEN room_disconnect_dt <> '' AND typed_room_disconnect_dt IS NULL THEN 'room_disconnect_dt' END,
-        CASE WHEN sigserver_connect_dt <> '' AND typed_sigserver_connect_dt IS NULL THEN 'sigserver_connect_dt' END,
-        CASE WHEN sigserver_disconnect_dt <> '' AND typed_sigserver_disconnect_dt IS NULL THEN 'sigserver_disconnect_dt' END,
-        CASE WHEN room_duration_s <> '' AND typed_room_duration_s IS NULL THEN 'room_duration_s' END,
-        CASE WHEN sigserver_duration_s <> '' AND typed_sigserver_duration_s IS NULL THEN 'sigserver_duration_s' END,
-        CASE WHEN hold_duration_s <> '' AND typed_hold_duration_s IS NULL THEN 'hold_duration_s' END,
-        CASE WHEN subscribed_minutes <> '' AND typed_subscribed_minutes IS NULL THEN 'subscribed_minutes' END,
-        CASE WHEN published_minutes <> '' AND typed_published_minutes IS NULL THEN 'published_minutes' END,
-        CASE WHEN screen_minutes <> '' AND typed_screen_minutes IS NULL THEN 'screen_minutes' END,
-        CASE WHEN connect_minutes <> '' AND typed_connect_minutes IS NULL THEN 'connect_minutes' END,
-        CASE WHEN connect_minutes_cal <> '' AND typed_connect_minutes_cal IS NULL THEN 'connect_minutes_cal' END,
-        CASE WHEN room_connect_minutes <> '' AND typed_room_connect_minutes IS NULL THEN 'room_connect_minutes' END,
-        CASE WHEN published_audio <> '' AND typed_published_audio IS NULL THEN 'published_audio' END,
-        CASE WHEN published_data <> '' AND typed_published_data IS NULL THEN 'published_data' END,
-        CASE WHEN published_video <> '' AND typed_published_video IS NULL THEN 'published_video' END,
-        CASE WHEN published_screen <> '' AND typed_published_screen IS NULL THEN 'published_screen' END,
-        CASE WHEN published_url <> '' AND typed_published_url IS NULL THEN 'published_url' END,
-        CASE WHEN sip <> '' AND typed_sip IS NULL THEN 'sip' END
+        lost('trans_date', trans_date, typed_trans_date),
+        lost('room_connect_dt', room_connect_dt, typed_room_connect_dt),
+        lost('room_disconnect_dt', room_disconnect_dt, typed_room_disconnect_dt),
+        lost('sigserver_connect_dt', sigserver_connect_dt, typed_sigserver_connect_dt),
+        lost('sigserver_disconnect_dt', sigserver_disconnect_dt, typed_sigserver_disconnect_dt),
+        lost('room_duration_s', room_duration_s, typed_room_duration_s),
+        lost('sigserver_duration_s', sigserver_duration_s, typed_sigserver_duration_s),
+        lost('hold_duration_s', hold_duration_s, typed_hold_duration_s),
+        lost('subscribed_minutes', subscribed_minutes, typed_subscribed_minutes),
+        lost('published_minutes', published_minutes, typed_published_minutes),
+        lost('screen_minutes', screen_minutes, typed_screen_minutes),
+        lost('connect_minutes', connect_minutes, typed_connect_minutes),
+        lost('connect_minutes_cal', connect_minutes_cal, typed_connect_minutes_cal),
+        lost('room_connect_minutes', room_connect_minutes, typed_room_connect_minutes),
+        lost('published_audio', published_audio, typed_published_audio),
+        lost('published_data', published_data, typed_published_data),
+        lost('published_video', published_video, typed_published_video),
+        lost('published_screen', published_screen, typed_published_screen),
+        lost('published_url', published_url, typed_published_url),
+        lost('sip', sip, typed_sip)
     ), '') AS lost_fields
 FROM typed;

@@ -1,6 +1,6 @@
--- One row a cdr_id: one user's connection to one conference in one room. Times are UTC. Two random
--- identifiers that nothing here looks at are compressed with zstd, which writes them in half the time.
-CREATE TABLE IF NOT EXISTS call_detail_records (
+-- One row per cdr_id: one user's connection to one conference in one room. Times are UTC. Two random identifiers that
+-- nothing here reads are compressed with zstd, which takes half the time to write.
+CREATE TABLE call_detail_records (
     usage_date DATE,                         -- UTC day of trans_date; the partition
     cdr_id VARCHAR,                          -- identifies the record
     app_id VARCHAR,                          -- EnableX project that made the call

@@ -1,5 +1,5 @@
--- A part in which no known field was found is lost when it is something else than an object; an empty object is not.
--- Takes the names of such empty parts out of lost_fields.
+-- A nested object without any known field counts as lost only if it was not an object at all; `{}` is fine. Takes the
+-- names of such empty objects out of lost_fields.
 UPDATE call_detail_records
 SET lost_fields = nullif(array_to_string(list_filter(
     string_split(lost_fields, ', '), lambda field: NOT list_contains(empty_parts, field)

@@ -11,9 +11,10 @@ WITH long_conference_days AS (
         ) AS gap
         FROM (
             SELECT DISTINCT conference_number, usage_date
-            FROM call_detail_records
+            FROM call_detail_records AS records
             JOIN touched_conferences AS touched
-                ON touched.conf_num = call_detail_records.conf_num
+                ON touched.conf_num = records.conf_num
+                AND touched.app_id IS NOT DISTINCT FROM nullif(records.app_id, '')
                 AND usage_date BETWEEN touched.first_date AND touched.last_date
             WHERE usage_date BETWEEN $first_date AND $last_date
               AND touched.first_date < touched.last_date
@@ -21,10 +22,10 @@ WITH long_conference_days AS (
     )
 )
 
-SELECT conference_number, conf_num, first_date AS usage_date, first_date
+SELECT conference_number, app_id, conf_num, first_date AS usage_date, first_date
 FROM touched_conferences
 WHERE first_date = last_date
 UNION ALL
-SELECT conference_number, conf_num, usage_date, long.first_date
+SELECT conference_number, app_id, conf_num, usage_date, long.first_date
 FROM long_conference_days AS long
 JOIN touched_conferences USING (conference_number);

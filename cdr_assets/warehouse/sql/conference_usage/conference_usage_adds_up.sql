@@ -1,7 +1,9 @@
--- Conferences that the day takes part in whose connections or minutes differ from those of their records, over all
--- their days, and records of the day that no conference counts; minutes are rounded to 0.001.
+-- Conferences with a record on the day whose connections or minutes differ from those of their records over all their
+-- days, or whose minutes overflowed, and records of the day that no conference counts.
 WITH conferences AS (
-    SELECT conf_num, usage_date, last_usage_date, connections, participant_minutes, subscribed_minutes, published_minutes
+    SELECT
+        app_id, conf_num, usage_date, last_usage_date, connections, participant_minutes, subscribed_minutes,
+        published_minutes
     FROM conference_usage
     WHERE usage_date <= $usage_date
       AND last_usage_date >= $usage_date
@@ -12,21 +14,27 @@ days AS (
 ),
 
 records AS (
-    SELECT nullif(conf_num, '') AS conf_num, room_duration_s, subscribed_minutes, published_minutes
+    SELECT
+        nullif(app_id, '') AS app_id, nullif(conf_num, '') AS conf_num, room_duration_s, subscribed_minutes,
+        published_minutes
     FROM call_detail_records
     WHERE usage_date = $usage_date
     UNION ALL
-    SELECT conf_num, room_duration_s, records.subscribed_minutes, records.published_minutes
+    SELECT
+        conferences.app_id, conferences.conf_num, room_duration_s, records.subscribed_minutes, records.published_minutes
     FROM call_detail_records AS records
-    JOIN conferences USING (conf_num)
+    JOIN conferences
+        ON conferences.conf_num = records.conf_num
+        AND conferences.app_id IS NOT DISTINCT FROM nullif(records.app_id, '')
     WHERE records.usage_date BETWEEN (SELECT first_date FROM days) AND (SELECT last_date FROM days)
       AND records.usage_date BETWEEN conferences.usage_date AND conferences.last_usage_date
       AND records.usage_date <> $usage_date
 ),
 
--- What usage says and what the records say, side by side: of one of them where the other has nothing.
-side_by_side AS (
+-- Both sides in one list: the columns of one side are NULL in the rows of the other.
+both_sides AS (
     SELECT
+        app_id,
         conf_num,
         connections AS connections_in_usage,
         participant_minutes,
@@ -35,6 +43,7 @@ side_by_side AS (
     FROM conferences
     UNION ALL BY NAME
     SELECT
+        app_id,
         conf_num,
         1 AS connections_in_records,
         room_duration_s,
@@ -44,14 +53,16 @@ side_by_side AS (
 )
 
 SELECT
+    app_id,
     conf_num,
     sum(connections_in_records) AS connections_in_records,
     sum(connections_in_usage) AS connections_in_usage,
     coalesce(sum(room_duration_s), 0) / 60 AS minutes_in_records,
     sum(participant_minutes)::DOUBLE AS minutes_in_usage
-FROM side_by_side
-GROUP BY conf_num
+FROM both_sides
+GROUP BY app_id, conf_num
 HAVING sum(connections_in_usage) IS DISTINCT FROM sum(connections_in_records)
-    OR (abs(sum(participant_minutes) - coalesce(sum(room_duration_s), 0) / 60) <= 0.001) IS NOT TRUE
+    OR sum(participant_minutes) IS NULL
+    OR sum(participant_minutes) IS DISTINCT FROM minutes(coalesce(sum(room_duration_s), 0))
     OR sum(subscribed_in_usage) IS DISTINCT FROM coalesce(sum(subscribed_in_records), 0)
     OR sum(published_in_usage) IS DISTINCT FROM coalesce(sum(published_in_records), 0);

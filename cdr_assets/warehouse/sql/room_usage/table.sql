@@ -1,6 +1,7 @@
--- One row a room and UTC day. Minutes are exact; billable minutes round each connection up.
-CREATE TABLE IF NOT EXISTS room_usage (
+-- One row per app, room and UTC day. Minutes are exact; billable minutes round each connection up.
+CREATE TABLE room_usage (
     usage_date DATE,                         -- UTC day; the partition
+    app_id VARCHAR,                          -- EnableX project; NULL gathers records that name none
     room_id VARCHAR,                         -- room; NULL gathers records that name none
     conferences BIGINT,                      -- distinct conf_num
     connections BIGINT,                      -- records
@@ -9,7 +10,7 @@ CREATE TABLE IF NOT EXISTS room_usage (
     billable_minutes BIGINT,                 -- minutes: each connection rounded up, then summed
     subscribed_minutes DECIMAL(18,3),        -- minutes of media received
     published_minutes DECIMAL(18,3),         -- minutes of media sent
-    peak_participants BIGINT,                -- most connections open at once; 0 where none has a length
+    peak_participants BIGINT,                -- most connections open at once; 0 if none has a length
     first_connect_dt TIMESTAMP,              -- first entry, UTC
     last_disconnect_dt TIMESTAMP             -- last leave, UTC
 );

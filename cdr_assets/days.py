@@ -1,0 +1,36 @@
+"""The UTC day: ranges of days, midnight, and days in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta, timezone
+
+DAY = timedelta(days=1)
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """The days from `first` to `last`, both included; none if `last` is earlier."""
+    return [first + DAY * number for number in range((last - first).days + 1)]
+
+
+def ranges(days: Iterable[date], most: int | None = None) -> list[list[date]]:
+    """The days in order, adjacent ones together, at most `most` of them."""
+    grouped: list[list[date]] = []
+    for day in sorted(set(days)):
+        if grouped and day - grouped[-1][-1] == DAY and (most is None or len(grouped[-1]) < most):
+            grouped[-1].append(day)
+        else:
+            grouped.append([day])
+    return grouped
+
+
+def midnight(day: date) -> datetime:
+    """The moment at which the UTC day begins."""
+    return datetime.combine(day, time(), timezone.utc)
+
+
+def describe_days(days: Iterable[date]) -> str:
+    """The days in words, adjacent ones as a range: `2026-11-01...2026-11-03, 2026-11-07`. Empty for none."""
+    return ", ".join(
+        str(adjacent[0]) if len(adjacent) == 1 else f"{adjacent[0]}...{adjacent[-1]}" for adjacent in ranges(days)
+    )

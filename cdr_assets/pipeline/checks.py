@@ -1,0 +1,167 @@
+"""The checks as Dagster shows them: one result per check and run, over every day that has an open finding.
+
+A result of Dagster's replaces the one before it, whatever days that was about. So each result is computed from the
+findings that the warehouse keeps: it stays red, and names the days, until each of them was looked at again and is clean,
+or was acknowledged. A check that a run does not look at gets no result from it, unless it is red.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from itertools import islice
+from typing import Any
+
+import dagster as dg
+
+from cdr_assets.database import Connection
+from cdr_assets.days import describe_days
+from cdr_assets.landing.ingest import IngestResult
+from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.warehouse.checks import SAMPLE_ROWS, Finding, KeptFinding, kept_findings
+from cdr_assets.warehouse.table import Check
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
+
+NO_RECORD_WAS_SET_ASIDE = Check(
+    "no_record_was_set_aside",
+    "Every record of the answer was valid. Others are in the quarantine folder, with the reason.",
+    "Read the quarantine files named in the sample. A record that EnableX mends lands when its day is fetched again.",
+)
+NO_RECORD_VANISHED_UPSTREAM = Check(
+    "no_record_vanished_upstream",
+    "The answer holds every record that landed for the day before. Records that it lacks are kept.",
+    "Expected once EnableX lets CDRs expire; on a recent day, ask EnableX. To drop them, materialize the day with "
+    "replace: true.",
+)
+ROUTES_AGREE = Check(
+    "routes_agree",
+    "The room and conference routes return the same records and minutes as the table. Sampled once per fetching run: "
+    "the busiest rooms and some conferences of its last day.",
+    "Records that only the routes had have landed, and their days are rebuilt. Ask EnableX about records that only the "
+    "table has, and about other minutes. CDR_AGREEMENT_SAMPLE sets how many are sampled; 0 turns the check off.",
+)
+INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM)
+
+CHECKS: Mapping[str, tuple[Check, ...]] = {
+    PERIOD_CDR: INGEST_CHECKS,
+    **{table.name: table.checks for table in DAILY_TABLES},
+    CALL_DETAIL_RECORDS.name: (*CALL_DETAIL_RECORDS.checks, ROUTES_AGREE),
+}
+"""The checks of each asset."""
+
+
+def checks_of(assets: Collection[str], with_routes: bool) -> Iterator[tuple[str, Check]]:
+    """Each check of the assets; routes_agree only where it is turned on."""
+    for asset, checks in CHECKS.items():
+        if asset in assets:
+            yield from ((asset, check) for check in checks if check is not ROUTES_AGREE or with_routes)
+
+
+def check_specs(with_routes: bool) -> list[dg.AssetCheckSpec]:
+    """Every check as Dagster lists it."""
+    return [
+        dg.AssetCheckSpec(check.name, asset=asset, description=check.meaning, blocking=check.blocking)
+        for asset, check in checks_of(CHECKS, with_routes)
+    ]
+
+
+def ingest_findings(day: date, ingested: IngestResult) -> list[Finding]:
+    """What the day's answer says about the checks on answers."""
+    files = ({"file": "/".join(file.parts[-2:])} for file in sorted(ingested.quarantine_files))
+    quarantined = sum(ingested.quarantined.values())
+    vanished = ingested.changes[day].vanished
+    return [
+        Finding(PERIOD_CDR, NO_RECORD_WAS_SET_ASIDE, day, quarantined, list(files)),
+        Finding(PERIOD_CDR, NO_RECORD_VANISHED_UPSTREAM, day, vanished, [{"vanished_records": vanished}]),
+    ]
+
+
+def evaluations(
+    connection: Connection,
+    looked_at: Mapping[tuple[str, Check], Sequence[date]],
+    assets: Collection[str],
+    with_routes: bool,
+    partitions: Mapping[dg.AssetCheckKey, str | None],
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """The results to record: of each check of the assets that was looked at on some days, and of each other red one.
+
+    `partitions` are those that Dagster is to file the results under; a result is about all days all the same.
+    """
+    for asset, check in checks_of(assets, with_routes):
+        days = looked_at.get((asset, check), ())
+        kept = kept_findings(connection, asset, check)
+        if days or any(_is_open(finding) for finding in kept):
+            partition = partitions.get(dg.AssetCheckKey(dg.AssetKey(asset), check.name))
+            yield evaluation(asset, check, days, kept, partition)
+
+
+def evaluation(
+    asset: str,
+    check: Check,
+    looked_at: Sequence[date],
+    kept: Sequence[KeptFinding],
+    partition: str | None = None,
+) -> dg.AssetCheckEvaluation:
+    """The check's result over all days. `looked_at` are the days that this run looked at.
+
+    It does not say that the check is blocking: for Dagster, that would fail the run because of other runs' days.
+    """
+    still_open = [finding for finding in kept if _is_open(finding)]
+    acknowledged = [finding for finding in kept if not _is_open(finding)]
+    count = sum(finding.count for finding in still_open)
+    metadata: dict[str, Any] = {"days": describe_days(looked_at) or "none in this run", "count": count}
+    if still_open:
+        metadata |= {
+            "open_days": describe_days(finding.usage_date for finding in still_open),
+            "sample": table_of(_sample(still_open)),
+            "what_to_do": check.remedy,
+        }
+    if acknowledged:
+        metadata["acknowledged"] = table_of(
+            {"usage_date": finding.usage_date, "count": finding.count, "note": finding.note} for finding in acknowledged
+        )
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(asset),
+        check_name=check.name,
+        passed=not still_open,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=_in_words(still_open, acknowledged, looked_at),
+        metadata=metadata,
+        partition=partition,
+    )
+
+
+def _in_words(still_open: Sequence[KeptFinding], acknowledged: Sequence[KeptFinding], looked_at: Sequence[date]) -> str:
+    days = describe_days(looked_at)
+    seen = f"Looked at in this run: {days}." if days else "Not looked at in this run."
+    words = [f"No open finding. {seen}"]
+    if still_open:
+        count = sum(finding.count for finding in still_open)
+        words = [f"{count} on {describe_days(finding.usage_date for finding in still_open)}. {seen}"]
+    if acknowledged:
+        words.append(f"Acknowledged: {describe_days(finding.usage_date for finding in acknowledged)}.")
+    return " ".join(words)
+
+
+def _is_open(finding: KeptFinding) -> bool:
+    return finding.acknowledged_at is None
+
+
+def _sample(findings: Sequence[KeptFinding]) -> Iterator[dict[str, Any]]:
+    rows = ({"usage_date": finding.usage_date, **row} for finding in findings for row in finding.sample)
+    return islice(rows, SAMPLE_ROWS)
+
+
+def table_of(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    """Rows as a table in the Dagster UI, all of it text: rows of several kinds share the table."""
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: _cell(row.get(name)) for name in names}) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(name) for name in names]),
+    )
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return "".join(character if character.isprintable() else " " for character in text)[:200]

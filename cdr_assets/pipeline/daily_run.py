@@ -1,0 +1,129 @@
+"""One run over some days: its answers land, its partitions are built, its checks are looked at. Knows no Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from datetime import date
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from cdr_assets.database import Connection, ConnectionLease
+from cdr_assets.enablex.client import EnableX
+from cdr_assets.landing.ingest import IngestResult, ingest
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.build_days import DayOutcome, build_days
+from cdr_assets.pipeline.checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
+from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.pipeline.reconciliation import reconcile
+from cdr_assets.warehouse.build import BuiltPartition, Warehouse
+from cdr_assets.warehouse.checks import Finding
+from cdr_assets.warehouse.table import Check, Table
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
+
+Outcome: TypeAlias = DayOutcome[IngestResult, BuiltPartition]
+
+
+class DailyRun:
+    """What a run does with its days. `client` makes a client with its own connections; `tables` are those to build.
+
+    Use it as a context manager: at the end it closes its connection to the warehouse.
+    """
+
+    def __init__(
+        self,
+        zone: LandingZone,
+        warehouse: Warehouse,
+        client: Callable[[], AbstractContextManager[EnableX]],
+        tables: Sequence[Table],
+        replace: bool = False,
+    ) -> None:
+        self.looked_at: dict[tuple[str, Check], list[date]] = {}
+        """The days on which each check of an asset was looked at in this run."""
+        self.days_to_rebuild: set[date] = set()
+        """Days that changed in the landing zone after this run built them, or that it does not build."""
+        self.zone = zone
+        self._warehouse, self._client = warehouse, client
+        self._tables, self._replace = tables, replace
+        self._lease = ConnectionLease(warehouse.connect)
+
+    def __enter__(self) -> DailyRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lease.release()
+
+    def connection(self) -> AbstractContextManager[Connection]:
+        """The run's connection to the warehouse, for one piece of work."""
+        return self._lease.connection()
+
+    def fetch_and_build(self, days: Sequence[date], concurrency: int) -> Generator[Outcome, None, None]:
+        """Asks EnableX for each day, up to `concurrency` of them in parallel, and builds its partitions."""
+        with ExitStack() as stack:
+            clients = SimpleQueue[EnableX]()
+            for _ in range(min(concurrency, len(days))):
+                clients.put(stack.enter_context(self._client()))
+
+            def fetch(day: date) -> IngestResult:
+                client = clients.get()
+                try:
+                    return ingest(self.zone, client.period(day, day), "period", [day], self._replace)
+                finally:
+                    clients.put(client)
+
+            yield from self._observed(days, fetch, concurrency)
+
+    def build(self, days: Sequence[date]) -> Generator[Outcome, None, None]:
+        """Builds the partitions of each day from what landed."""
+        yield from self._observed(days, None, 1)
+
+    def _observed(
+        self, days: Sequence[date], fetch: Callable[[date], IngestResult] | None, concurrency: int
+    ) -> Generator[Outcome, None, None]:
+        for outcome in build_days(
+            days,
+            fetch=fetch,
+            build=self._build,
+            before_waiting=self._lease.release,
+            concurrency=concurrency,
+        ):
+            if outcome.fetched:
+                self.days_to_rebuild.update(outcome.fetched.changed_days)
+                self._note(PERIOD_CDR, INGEST_CHECKS, outcome.day)
+            for partition in outcome.built:
+                self._note(partition.table.name, partition.looked_at, outcome.day)
+            if self._tables and not outcome.error:
+                self.days_to_rebuild.discard(outcome.day)
+            yield outcome
+
+    def reconcile(self, day: date, sample: int) -> None:
+        """Compares the other routes with the table, for some rooms and conferences of the day, and keeps the finding."""
+        self._lease.release()
+        with self._client() as client:
+            found = reconcile(self._warehouse.connect, client, self.zone, day, sample)
+        for ingested in found.ingested:
+            self.days_to_rebuild.update(ingested.changed_days)
+        table = CALL_DETAIL_RECORDS.name
+        with self._lease.connection() as connection:
+            finding = Finding(table, ROUTES_AGREE, day, len(found.differences), found.differences)
+            self._warehouse.keep(connection, [finding])
+        self._note(table, [ROUTES_AGREE], day)
+
+    def look_again(self, checks: Collection[str]) -> list[date]:
+        """Evaluates those of the checks that are about tables, on every day. Returns the days that have records."""
+        with self._lease.connection() as connection:
+            for table in DAILY_TABLES:
+                wanted = [check for check in table.checks if check.name in checks]
+                for day in self._warehouse.look_again(connection, table, wanted):
+                    self._note(table.name, wanted, day)
+            return self._warehouse.days(connection, CALL_DETAIL_RECORDS)
+
+    def _note(self, asset: str, checks: Iterable[Check], day: date) -> None:
+        for check in checks:
+            self.looked_at.setdefault((asset, check), []).append(day)
+
+    def _build(self, day: date, ingested: IngestResult | None) -> Iterator[BuiltPartition]:
+        with self._lease.connection() as connection:
+            if ingested:
+                self._warehouse.keep(connection, ingest_findings(day, ingested))
+            yield from self._warehouse.build_day(connection, day, self._tables, self.zone)

@@ -1,0 +1,102 @@
+"""What Dagster is told of a run: a materialization per partition, with its versions, and which days of it are left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from cdr_assets.days import describe_days
+from cdr_assets.landing.ingest import IngestResult
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.daily_run import Outcome
+from cdr_assets.pipeline.names import PERIOD_CDR
+
+LANDING_CODE_VERSION = "1"
+"""Changes when the landed bytes of an answer would."""
+
+Metadata = Mapping[str, Any]
+
+
+def recorded(outcome: Outcome, zone: LandingZone) -> Iterator[dg.AssetMaterialization]:
+    """Records what was done of a day. Raises the day's error at the end, if it has one."""
+    yield from materializations(outcome, zone)
+    if outcome.error:
+        raise outcome.error
+
+
+def materializations(outcome: Outcome, zone: LandingZone) -> Iterator[dg.AssetMaterialization]:
+    """The day's partitions that were made, with the versions of their data and code."""
+    day = outcome.day
+    if outcome.fetched:
+        yield dg.AssetMaterialization(
+            PERIOD_CDR,
+            partition=str(day),
+            metadata=period_metadata(day, outcome.fetched),
+            tags=versions(zone.version(day), LANDING_CODE_VERSION),
+        )
+    for built in outcome.built:
+        fingerprint = built.table.fingerprint
+        yield dg.AssetMaterialization(
+            built.table.name,
+            partition=str(day),
+            metadata={"dagster/row_count": built.row_count},
+            tags=versions(f"{built.landing_version}-{fingerprint}", fingerprint),
+        )
+
+
+def versions(data: str, code: str) -> dict[str, str]:
+    """Tags of a materialization: the versions by which Dagster knows its data and the code that made it."""
+    return {"dagster/data_version": data, "dagster/code_version": code}
+
+
+def period_metadata(day: date, ingested: IngestResult) -> Metadata:
+    """What the period route's answer brought, for the day's materialization."""
+    spilled = [other for other in ingested.changed_days if other != day]
+    return {
+        "request": f"GET /cdr/period/{day}/{day}",
+        **change_metadata(day, ingested),
+        "vanished_records": ingested.changes[day].vanished,
+        "set_aside_records": sum(ingested.quarantined.values()),
+        "days_to_rebuild": describe_days(spilled) or "none",
+    }
+
+
+def change_metadata(day: date, ingested: IngestResult) -> Metadata:
+    """What an answer brought to one day."""
+    change = ingested.changes[day]
+    answer = f"{change.new} new, {change.changed} changed" if change.brings_something else "nothing new"
+    return {
+        "dagster/row_count": ingested.records.get(day, 0),
+        "records": sum(ingested.records.values()),
+        "new_records": change.new,
+        "changed_records": change.changed,
+        "answer": "the answer had no list of records" if ingested.has_no_list else answer,
+    }
+
+
+def days_left(context: dg.AssetExecutionContext) -> list[date]:
+    """The days of the run, without those that the failed run that it retries or re-executes had done.
+
+    A run that succeeded and is executed again does all of its days again.
+    """
+    days = [date.fromisoformat(key) for key in context.partition_keys]
+    retried = set(_failed_ancestors(context.instance, context.run))
+    if not retried:
+        return days
+    done = set(days)
+    for asset in context.selected_asset_keys:
+        records = context.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset, asset_partitions=[str(day) for day in days]), limit=100 * len(days)
+        ).records
+        done &= {date.fromisoformat(str(each.partition_key)) for each in records if each.run_id in retried}
+    return [day for day in days if day not in done]
+
+
+def _failed_ancestors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
+    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    while parent and parent.status != dg.DagsterRunStatus.SUCCESS:
+        yield parent.run_id
+        parent = instance.get_run_by_id(parent.parent_run_id) if parent.parent_run_id else None

@@ -1,0 +1,139 @@
+"""The warehouse of one data folder: build a day's partitions, check them, export them, and note what they were built from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+from cdr_assets.database import Connection, Database, run, transaction
+from cdr_assets.warehouse import exports, schema
+from cdr_assets.warehouse.build_log import BuildLog
+from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
+from cdr_assets.warehouse.table import Check, LandedFiles, Rebuilt, Table
+from cdr_assets.warehouse.tables import CHECK_FINDINGS
+
+
+@dataclass(frozen=True)
+class BuiltPartition:
+    """A partition that was replaced: its rows, and the landing files that it was built from."""
+
+    table: Table
+    row_count: int
+    landing_version: str
+    looked_at: frozenset[Check] = field(default=frozenset())
+
+
+class Warehouse:
+    """The DuckDB file at `path`, with its exports and its build log. Its folder and tables are made when first needed.
+
+    `patience_s` is how many seconds to wait for other processes to close the file.
+    """
+
+    def __init__(self, path: Path, export_dir: Path | None = None, patience_s: float = 900) -> None:
+        self.path = path
+        self.export_dir = export_dir or path.parent / "published"
+        self.build_log = BuildLog(path.parent / "built", path)
+        self._database = Database(path, self._prepare, patience_s)
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        """A connection for writing, with the tables as the registry has them. See Database.connect for its errors."""
+        return self._database.connect()
+
+    def _prepare(self, connection: Connection) -> None:
+        if schema.prepare(connection):
+            self.build_log.clear()
+
+    def build_day(
+        self, connection: Connection, day: date, tables: Sequence[Table], landed: LandedFiles
+    ) -> Iterator[BuiltPartition]:
+        """Replaces the day's partition of each of the tables, in the registry's order. Each comes as it is committed.
+
+        Rows, findings and nothing else are written in one transaction. The table is exported, and noted as built, if no
+        blocking check has an open finding; else BlockedByCheck is raised. If records moved here from other days, those
+        days' rows in the tables below are replaced too.
+        """
+        changed_days: dict[Table, frozenset[date]] = {}
+        landing_version: str | None = None
+        for table in tables:
+            reads_files = not table.sources
+            others = frozenset[date]().union(*(changed_days.get(source, ()) for source in table.sources)) - {day}
+            changed = set[date]()
+            # What is noted is what was read: nobody may change the day's files in between.
+            with landed.lock(day) if reads_files else nullcontext():
+                for each in (*sorted(others), day):
+                    rebuilt, blocking = self._replace(connection, table, each, landed)
+                    changed |= rebuilt.changed_days
+                if reads_files:
+                    landing_version = landed.version(day)
+                elif landing_version is None:
+                    sources = self.build_log.landing_versions(table.sources[0])
+                    landing_version = sources.get(day, "none")
+            changed_days[table] = frozenset(changed)
+            yield BuiltPartition(table, rebuilt.row_count, landing_version, frozenset(table.checks))
+            if blocking:
+                raise BlockedByCheck(_blocked(blocking, day))
+            if table.exported:
+                exports.export(connection, self.export_dir, table, sorted(changed))
+            self.build_log.write(table, day, landing_version)
+
+    def _replace(
+        self, connection: Connection, table: Table, day: date, landed: LandedFiles
+    ) -> tuple[Rebuilt, list[Finding]]:
+        """Replaces one partition and what is kept about its checks. Returns the blocking findings that are open too."""
+        assert table.build is not None
+        with transaction(connection):
+            rebuilt = table.build(connection, table, day, landed)
+            kept = keep(connection, [look(connection, table, check, day) for check in table.checks], _now())
+        self._export_findings(connection, kept.changed_days)
+        return rebuilt, [finding for finding in kept.still_open if finding.check.blocking]
+
+    def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:
+        """Replaces what is kept about these checks and days, and exports it."""
+        with transaction(connection):
+            kept = keep(connection, findings, _now())
+        self._export_findings(connection, kept.changed_days)
+
+    def acknowledge(self, check_name: str, first: date, last: date, note: str) -> list[date]:
+        """Acknowledges the check's open findings on the days from `first` to `last`. Returns the days that had one."""
+        with self.connect() as connection:
+            days = acknowledge(connection, check_name, first, last, note, _now())
+            self._export_findings(connection, days)
+        return days
+
+    def look_again(self, connection: Connection, table: Table, checks: Collection[Check]) -> list[date]:
+        """Evaluates these checks of the table on every day with rows or findings. Returns the days."""
+        days = self.days(connection, table) if checks else []
+        for day in days:
+            self.keep(connection, [look(connection, table, check, day) for check in checks])
+        return days
+
+    def days(self, connection: Connection, table: Table) -> list[date]:
+        """The days that the table has rows of, or findings on."""
+        rows = run(
+            connection,
+            f"SELECT usage_date FROM {table.name} UNION SELECT usage_date FROM check_findings WHERE asset = $asset "
+            "ORDER BY usage_date",
+            asset=table.name,
+        )
+        return [row["usage_date"] for row in rows]
+
+    def _export_findings(self, connection: Connection, days: Iterable[date]) -> None:
+        """Exports the findings of these days again; a clean day has no file."""
+        for day in days:
+            if run(connection, CHECK_FINDINGS.sql("of_day"), usage_date=day):
+                exports.export(connection, self.export_dir, CHECK_FINDINGS, [day])
+            else:
+                exports.remove_export(self.export_dir, CHECK_FINDINGS, day)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _blocked(findings: Sequence[Finding], day: date) -> str:
+    return " ".join(
+        f"{finding.check.name} fails on {day} with {finding.count} rows. {finding.check.remedy}" for finding in findings
+    )

@@ -1,0 +1,66 @@
+"""Makes the tables, and brings those of an older version up to date."""
+
+from __future__ import annotations
+
+import logging
+
+from cdr_assets.database import Connection, run, transaction
+from cdr_assets.warehouse.table import Column, Table, read_sql
+from cdr_assets.warehouse.tables import TABLES
+
+_log = logging.getLogger(__name__)
+
+_EXISTING_COLUMNS = """
+SELECT table_name, column_name AS name, data_type AS type, comment AS description
+FROM duckdb_columns()
+WHERE NOT internal AND database_name = current_database() AND schema_name = 'main'
+ORDER BY table_name, column_index
+"""
+
+
+def prepare(connection: Connection) -> bool:
+    """Makes the macros, and every table that is missing or has other columns than its `table.sql`.
+
+    A table whose columns changed keeps its rows: columns that it shares with the new one are copied, new ones are NULL
+    until the build log has the day built again. Returns whether the database had no table at all.
+    """
+    connection.execute(read_sql("macros"))
+    existing: dict[str, list[Column]] = {}
+    for row in run(connection, _EXISTING_COLUMNS):
+        existing.setdefault(row["table_name"], []).append(Column(row["name"], row["type"], row["description"]))
+    for table in TABLES:
+        columns = existing.get(table.name, [])
+        if columns != list(table.columns):
+            with transaction(connection):
+                if [column[:2] for column in columns] != [column[:2] for column in table.columns]:
+                    _make(connection, table, columns)
+                _describe(connection, table)
+    return not existing
+
+
+def _make(connection: Connection, table: Table, former: list[Column]) -> None:
+    if not former:
+        run(connection, table.sql("table"))
+        return
+    _log.warning("The columns of %s have changed: its rows are copied, and its days are built again", table.name)
+    names = {column.name for column in table.columns}
+    kept = [column.name for column in former if column.name in names]
+    types = {column.name: column.type for column in table.columns}
+    copied = ", ".join(f'TRY_CAST("{name}" AS {types[name]}) AS "{name}"' for name in kept) or "NULL"
+    run(connection, f"ALTER TABLE {table.name} RENAME TO former_{table.name}")
+    run(connection, table.sql("table"))
+    if kept:
+        run(connection, f"INSERT INTO {table.name} BY NAME SELECT {copied} FROM former_{table.name}")
+    run(connection, f"DROP TABLE former_{table.name}")
+
+
+def _describe(connection: Connection, table: Table) -> None:
+    """Writes what the table and its columns mean into the database, where shells and BI tools show it."""
+    connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.meaning)}")
+    for column in table.columns:
+        connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_quoted(column.description)}')
+
+
+def _quoted(text: str) -> str:
+    # COMMENT ON takes no parameters.
+    return "'" + text.replace("'", "''") + "'"

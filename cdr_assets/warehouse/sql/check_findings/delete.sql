@@ -1,0 +1,5 @@
+-- Removes what is kept about a check and day.
+DELETE FROM check_findings
+WHERE usage_date = $usage_date
+  AND asset = $asset
+  AND check_name = $check_name;

@@ -1,0 +1,130 @@
+"""What an entry of the registry is: a table, its columns, and the statements in its folder `sql/<table>/`.
+
+sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
+sql/<table>/insert.sql     the rows of one partition, `$usage_date`
+sql/<table>/<check>.sql    the rows that contradict the check
+sql/macros.sql             what several tables share
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, cached_property
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from cdr_assets.database import Connection
+
+SQL = files(__package__) / "sql"
+
+
+class Column(NamedTuple):
+    """A column as its `CREATE TABLE` declares and describes it."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statement about an asset that is true when the check is green, and what to do when it is not.
+
+    A blocking check stops the day that it fails on: the table is not exported, and no table below is built.
+    """
+
+    name: str
+    meaning: str
+    remedy: str
+    blocking: bool = False
+
+
+class LandedFiles(Protocol):
+    """The landed records, as a table is built from them."""
+
+    def files(self, day: date) -> Sequence[Path]:
+        """The files with records of the UTC day, oldest first. Empty if the day never landed."""
+
+    def version(self, day: date) -> str:
+        """A short name for exactly these files."""
+
+    def lock(self, day: date) -> AbstractContextManager[object]:
+        """Held while the files must not change."""
+
+
+class Rebuilt(NamedTuple):
+    """A replaced partition: its rows, and the days of the table whose rows may have changed, its own included."""
+
+    row_count: int
+    changed_days: frozenset[date]
+
+
+Build = Callable[[Connection, "Table", date, LandedFiles], Rebuilt]
+"""Replaces one partition of a table, inside a transaction."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the warehouse. `sources` are the tables that it is built from; without any it is the landing zone.
+
+    A table without `build` has no partitions of its own: other work writes to it.
+    """
+
+    name: str
+    grain: str
+    description: str
+    build: Build | None
+    sources: tuple[Table, ...] = ()
+    checks: tuple[Check, ...] = ()
+    exported: bool = True
+
+    def sql(self, name: str) -> str:
+        """The text of `sql/<table>/<name>.sql`."""
+        return read_sql(f"{self.name}/{name}")
+
+    def has_sql(self, name: str) -> bool:
+        """Whether the table's folder holds that statement."""
+        return (SQL / self.name / f"{name}.sql").is_file()
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, read from `table.sql`: name, type, and the comment behind each."""
+        declared = re.findall(
+            r"^    (\w+) ([\w(),]+?)(?: USING COMPRESSION \w+)?,? +-- (.+)$", self.sql("table"), flags=re.MULTILINE
+        )
+        return tuple(Column(*column) for column in declared)
+
+    @cached_property
+    def meaning(self) -> str:
+        """The comment at the head of `table.sql`, on one line."""
+        head = self.sql("table").partition("CREATE TABLE")[0]
+        return " ".join(line.removeprefix("--").strip() for line in head.splitlines())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short name for the SQL that builds the table, its sources' included. Comments and spaces do not count."""
+        statements = [
+            entry.read_text(encoding="utf-8")
+            for entry in sorted(_folder(self.name), key=lambda entry: entry.name)
+            if entry.name.removesuffix(".sql") not in {check.name for check in self.checks}
+        ]
+        text = "\n".join([read_sql("macros"), *statements, *(source.fingerprint for source in self.sources)])
+        code = " ".join(re.sub(r"--.*", "", text).split())
+        return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+@cache
+def read_sql(name: str) -> str:
+    """The text of `sql/<name>.sql`."""
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _folder(table: str) -> list[Traversable]:
+    return [entry for entry in (SQL / table).iterdir() if entry.name.endswith(".sql")]

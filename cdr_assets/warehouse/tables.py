@@ -1,0 +1,100 @@
+"""The registry: every table of the warehouse, in the order in which they are built.
+
+A new table is one entry here and one folder `sql/<table>/`.
+"""
+
+from __future__ import annotations
+
+from cdr_assets.warehouse.partitions import load_records, replace_conferences, replace_partition
+from cdr_assets.warehouse.table import Check, Table
+
+CALL_DETAIL_RECORDS = Table(
+    "call_detail_records",
+    grain="per cdr_id, its newest version",
+    description="Typed CDRs. Source: every record that landed for the day. One row per cdr_id, the newest version. A "
+    "rerun replaces the day's rows and never asks EnableX for the day.",
+    build=load_records,
+    exported=False,
+    checks=(
+        Check(
+            "cdr_id_is_unique",
+            "No cdr_id is in the table twice, on the day itself or within 7 days of it.",
+            "Of a record whose newer version has another trans_date only the newest is kept, so these rows were written "
+            "by something else: run the job rebuild for the days in the sample.",
+            blocking=True,
+        ),
+        Check(
+            "every_record_lies_in_its_partition",
+            "Every record lies under the UTC day of its own trans_date.",
+            "Files under this day's landing folder hold records of other days: move them to the folder of their day, or "
+            "fetch the day again with replace: true.",
+            blocking=True,
+        ),
+        Check(
+            "no_field_was_lost_to_its_type",
+            "Every field fits the type of its column.",
+            "The field is NULL in the table; the landing zone still has it. If EnableX changed its shape, change the "
+            "column in sql/call_detail_records: the days are rebuilt by themselves.",
+        ),
+        Check(
+            "room_duration_agrees_with_its_timestamps",
+            "The time in the room is disconnect minus connect, within a second.",
+            "The API does not document the unit of room.duration. If it is no longer seconds, the minutes in the usage "
+            "tables are wrong: ask EnableX before you bill by them.",
+        ),
+    ),
+)
+
+ROOM_USAGE = Table(
+    "room_usage",
+    grain="per room and UTC day",
+    description="Usage per room. Source: call_detail_records of the day. One row per app, room and UTC day. A rerun "
+    "replaces the day's rows.",
+    build=replace_partition,
+    sources=(CALL_DETAIL_RECORDS,),
+    checks=(
+        Check(
+            "room_usage_adds_up",
+            "Connections and minutes of every room are those of its records.",
+            "Materialize room_usage for these days. If the check still fails, a sum of minutes does not fit its column.",
+            blocking=True,
+        ),
+    ),
+)
+
+CONFERENCE_USAGE = Table(
+    "conference_usage",
+    grain="per conference, over all its days",
+    description="Usage per conference. Source: call_detail_records of the day and of every other day that its "
+    "conferences reach. One row per conference over all its days, under the day of its first record. A rerun replaces "
+    "the rows of every conference that has a record on the day.",
+    build=replace_conferences,
+    sources=(CALL_DETAIL_RECORDS,),
+    checks=(
+        Check(
+            "conference_usage_adds_up",
+            "Connections and minutes of every conference of the day are those of its records, over all its days.",
+            "Materialize conference_usage for the days from the conference's first to its last. If the check still "
+            "fails, a sum of minutes does not fit its column.",
+            blocking=True,
+        ),
+    ),
+)
+
+CHECK_FINDINGS = Table(
+    "check_findings",
+    grain="per check and UTC day with an open or acknowledged finding",
+    description="Findings of the checks. One row per check and UTC day with an open or acknowledged finding, none for a "
+    "clean day. Building or checking a day replaces its findings.",
+    build=None,
+)
+
+TABLES = (CALL_DETAIL_RECORDS, ROOM_USAGE, CONFERENCE_USAGE, CHECK_FINDINGS)
+
+DAILY_TABLES = tuple(table for table in TABLES if table.build)
+"""The tables that are built partition by partition; each is an asset."""
+
+
+def table(name: str) -> Table:
+    """The table of that name. Raises KeyError if there is none."""
+    return {each.name: each for each in TABLES}[name]
