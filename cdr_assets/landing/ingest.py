@@ -68,8 +68,8 @@ def ingest(
     """Lands the answer of the first attempt that is whole and good, each record under its own UTC day.
 
     `days` are the UTC days that the answer covers fully. They land even if the answer has no record of them, and landed
-    records of theirs that it lacks are counted as vanished. `replace` removes what landed for `days` before. An error of
-    the attempts is raised, and then nothing has landed.
+    records of theirs that it lacks are counted as vanished. `replace` removes what landed for `days` before.
+    An error of the attempts propagates, and then nothing has landed.
     """
     with staged_answer(zone, attempts, route, days) as staged:
         return commit(zone, staged, replace)

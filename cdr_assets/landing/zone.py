@@ -1,6 +1,6 @@
 """The landing zone: records as EnableX sent them, one file per UTC day and request. No HTTP, no SQL.
 
-    account                                                                  App ID of the account whose records these are
+    account                                                                  App ID of the only account in this folder
     landing/usage_date=YYYY-MM-DD/<when asked>-<route>-<random>.ndjson.zst    records, byte for byte, one per line
     quarantine/usage_date=YYYY-MM-DD/<digest>.txt                            records that are not valid, with the reason
 

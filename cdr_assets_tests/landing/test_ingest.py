@@ -1,3 +1,5 @@
+"""What an answer leaves in the landing zone: records by day, their versions, what is counted and what is removed."""
+
 from __future__ import annotations
 
 import json
@@ -7,16 +9,18 @@ import signal
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import date, timedelta
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from cdr_assets.enablex.records import Batch, Lines, Quarantined
-from cdr_assets.landing.ingest import Change, IngestResult, ingest
-from cdr_assets.landing.zone import LandingZone
+from cdr_assets.landing.ingest import Change, IngestResult, commit, ingest, staged_answer
+from cdr_assets.landing.zone import LandingZone, OtherAccount
 from cdr_assets_tests.reference import Record, utc_day
 
 DAY = date(2026, 11, 2)
@@ -34,12 +38,15 @@ def batches(*records: Record, quarantined: tuple[Quarantined, ...] = ()) -> Iter
     yield Batch({day: Lines(len(lines), b"".join(lines)) for day, lines in days.items()}, list(quarantined))
 
 
+def one(batches: Iterator[Batch]) -> list[AbstractContextManager[Iterator[Batch]]]:
+    """A single attempt."""
+    return [nullcontext(batches)]
+
+
 def answer(
     zone: LandingZone, *records: Record, replace: bool = False, quarantined: tuple[Quarantined, ...] = ()
 ) -> IngestResult:
-    return ingest(
-        zone, lambda receive: receive(batches(*records, quarantined=quarantined)), "period", [DAY], replace=replace
-    )
+    return ingest(zone, one(batches(*records, quarantined=quarantined)), "period", [DAY], replace=replace)
 
 
 def landed(zone: LandingZone, day: date = DAY) -> dict[str, Record]:
@@ -61,8 +68,8 @@ def zone(tmp_path: Path) -> LandingZone:
 
 
 def test_an_answer_lands_under_the_days_of_its_records(zone: LandingZone) -> None:
-    intake = answer(zone, record("a"), record("b", NEXT))
-    assert intake.changes == {DAY: Change(new=1), NEXT: Change(new=1)}
+    result = answer(zone, record("a"), record("b", NEXT))
+    assert result.changes == {DAY: Change(new=1), NEXT: Change(new=1)}
     assert (list(landed(zone)), list(landed(zone, NEXT))) == (["a"], ["b"])
     assert {file.parent.name for file in everything(zone)} == {"usage_date=2026-11-02", "usage_date=2026-11-03"}
 
@@ -83,8 +90,8 @@ def test_the_same_answer_again_changes_nothing(zone: LandingZone) -> None:
 
 def test_newer_versions_win_and_files_that_a_newer_one_covers_go(zone: LandingZone) -> None:
     answer(zone, record("a", name="old"), record("b"))
-    intake = answer(zone, record("c"), record("b"), record("a", name="new"))
-    assert intake.changes == {DAY: Change(new=1, changed=1)}
+    result = answer(zone, record("c"), record("b"), record("a", name="new"))
+    assert result.changes == {DAY: Change(new=1, changed=1)}
     assert landed(zone) == {each["cdr_id"]: each for each in (record("a", name="new"), record("b"), record("c"))}
     assert len(zone.files(DAY)) == 1
 
@@ -104,7 +111,7 @@ def test_records_that_spilled_are_never_counted_as_vanished_by_their_neighbour(z
 
 
 def test_records_that_spilled_into_a_day_are_not_missed_in_its_own_answer(zone: LandingZone) -> None:
-    ingest(zone, lambda receive: receive(batches(record("a", NEXT), record("spilled"))), "period", [NEXT])
+    ingest(zone, one(batches(record("a", NEXT), record("spilled"))), "period", [NEXT])
     assert answer(zone, record("b")).changes[DAY] == Change(new=1)
     assert answer(zone).changes[DAY] == Change(vanished=1)
     assert sorted(landed(zone)) == ["b", "spilled"]
@@ -129,15 +136,15 @@ def test_a_clock_that_went_back_does_not_make_a_newer_answer_old(
     assert landed(zone)["a"]["name"] == "new"
 
 
-def test_what_was_set_aside_is_kept_with_its_reason_once(zone: LandingZone) -> None:
+def test_quarantined_records_are_kept_with_their_reason_once(zone: LandingZone) -> None:
     bad = (Quarantined(b'{"cdr_id":\n1}', "no trans_date", None), Quarantined(b"[1]", "not an object", DAY))
     for _ in range(2):
-        intake = answer(zone, record("a"), quarantined=bad)
-        assert intake.quarantined == {None: 1, DAY: 1}
+        result = answer(zone, record("a"), quarantined=bad)
+        assert result.quarantined == {None: 1, DAY: 1}
     unknown, dated = sorted(zone.quarantine.rglob("*.txt"), key=lambda path: path.parent.name, reverse=True)
     assert (unknown.parent.name, dated.parent.name) == ("usage_date=unknown", "usage_date=2026-11-02")
     assert unknown.read_bytes() == b'reason: no trans_date\nrecord: {"cdr_id":\n1}\n\n'
-    assert sorted(intake.quarantine) == sorted([unknown, dated])
+    assert sorted(result.quarantine_files) == sorted([unknown, dated])
 
 
 def test_an_answer_that_fails_leaves_nothing(zone: LandingZone) -> None:
@@ -146,51 +153,94 @@ def test_an_answer_that_fails_leaves_nothing(zone: LandingZone) -> None:
         raise ConnectionError("broke off")
 
     with pytest.raises(ConnectionError):
-        ingest(zone, lambda receive: receive(broken()), "period", [DAY])
+        ingest(zone, one(broken()), "period", [DAY])
     assert everything(zone) == []
 
 
-def test_another_try_begins_afresh(zone: LandingZone) -> None:
+def test_attempts_that_end_without_an_answer_are_no_empty_answer(zone: LandingZone) -> None:
     def broken() -> Iterator[Batch]:
-        yield from batches(record("a"), record("b", NEXT))
+        yield from batches(record("a"))
         raise ConnectionError("broke off")
 
-    def twice(receive: object) -> None:
-        with pytest.raises(ConnectionError):
-            receive(broken())
-        receive(batches(record("c")))
+    @contextmanager
+    def hiding() -> Iterator[Iterator[Batch]]:
+        with suppress(ConnectionError):
+            yield broken()
 
-    assert ingest(zone, twice, "period", [DAY]).changes == {DAY: Change(new=1)}
+    for attempts in ([], [hiding()]):
+        with pytest.raises(ValueError, match="without a whole answer"):
+            ingest(zone, attempts, "period", [DAY])
+    assert everything(zone) == []
+
+
+def test_an_answer_without_a_list_of_records_lands_as_an_empty_day_that_says_so(zone: LandingZone) -> None:
+    result = ingest(zone, one(iter([Batch(has_no_list=True)])), "period", [DAY])
+    assert (result.has_no_list, result.changes, result.records) == (True, {DAY: Change()}, {})
+    assert len(zone.files(DAY)) == 1
+    assert not answer(zone).has_no_list
+
+
+def test_a_staged_answer_can_be_read_before_it_is_committed(zone: LandingZone) -> None:
+    answer(zone, record("a"))
+    with staged_answer(zone, one(batches(record("a", name="new"), record("b", NEXT))), "conf") as staged:
+        assert staged.records == {DAY: 1, NEXT: 1}
+        with zstandard.open(staged.records_file(DAY), "rt") as lines:
+            assert json.loads(lines.read()) == record("a", name="new")
+        assert landed(zone) == {"a": record("a")}
+        assert commit(zone, staged).changes == {DAY: Change(changed=1), NEXT: Change(new=1)}
+    assert landed(zone) == {"a": record("a", name="new")}
+    with staged_answer(zone, one(batches(record("c"))), "conf"):
+        pass
+    assert list(landed(zone)) == ["a"]
+    assert not list(zone.landing.glob(".staging-*/"))
+
+
+def test_another_attempt_begins_again(zone: LandingZone) -> None:
+    def broken() -> Iterator[Batch]:
+        yield from batches(record("a"), record("b", NEXT), quarantined=bad)
+        raise ConnectionError("broke off")
+
+    bad = (Quarantined(b"[1]", "not an object", DAY),)
+
+    @contextmanager
+    def first() -> Iterator[Iterator[Batch]]:
+        with pytest.raises(ConnectionError):
+            yield broken()
+
+    attempts = [first(), *one(batches(record("c"), quarantined=bad))]
+    result = ingest(zone, attempts, "period", [DAY])
+    assert (result.changes, result.quarantined) == ({DAY: Change(new=1)}, {DAY: 1})
     assert list(landed(zone)) == ["c"]
     assert zone.files(NEXT) == []
 
 
-def test_files_are_their_owners_alone(zone: LandingZone) -> None:
+def test_files_can_be_read_by_their_owner_alone(zone: LandingZone) -> None:
     answer(zone, record("a"), quarantined=(Quarantined(b"1", "not an object", None),))
-    paths = [path for root in (zone.landing, zone.quarantine) for path in (root, *root.rglob("*"))]
+    zone.claim("app-1")
+    paths = [zone.account, *(path for root in (zone.landing, zone.quarantine) for path in (root, *root.rglob("*")))]
     assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in paths} == {0}
 
 
 def test_more_days_than_files_may_be_open_at_once(zone: LandingZone) -> None:
     days = [DAY + timedelta(days=number) for number in range(200)]
     records = [record(f"{day}-{number}", day) for number in range(2) for day in days]
-    ingest(zone, lambda receive: receive(batches(*records)), "room")
+    ingest(zone, one(batches(*records)), "room")
     assert [sorted(landed(zone, day)) for day in days] == [[f"{day}-0", f"{day}-1"] for day in days]
 
 
-def receive_and_wait(folder: Path, started: Connection) -> None:
+def write_and_wait(folder: Path, started: Connection) -> None:
     def endless() -> Iterator[Batch]:
         yield from batches(record("a"))
         started.send("written")
         signal.pause()
 
-    ingest(LandingZone(folder), lambda receive: receive(endless()), "period", [DAY])
+    ingest(LandingZone(folder), one(endless()), "period", [DAY])
 
 
 def test_a_killed_run_leaves_a_temporary_folder_that_the_next_run_removes(zone: LandingZone, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     hears, started = context.Pipe(duplex=False)
-    writer = context.Process(target=receive_and_wait, args=(tmp_path, started))
+    writer = context.Process(target=write_and_wait, args=(tmp_path, started))
     writer.start()
     assert hears.recv() == "written"
     (left,) = zone.landing.glob(".staging-*/")
@@ -206,3 +256,63 @@ def test_a_killed_run_leaves_a_temporary_folder_that_the_next_run_removes(zone: 
     answer(zone, record("b"))
     assert not left.exists()
     assert everything(zone) == zone.files(DAY)
+
+
+# One account per data folder
+
+
+def test_a_data_folder_belongs_to_the_first_account_that_fetches_into_it(zone: LandingZone, tmp_path: Path) -> None:
+    zone.claim("app-1")
+    zone.claim(" app-1\n")
+    with pytest.raises(OtherAccount) as caught:
+        zone.claim("app-2")
+    assert caught.value.permanent
+    assert str(tmp_path) in str(caught.value)
+    assert f"delete {tmp_path / 'account'}" in str(caught.value)
+    assert "app-1" not in str(caught.value)
+    assert (tmp_path / "account").read_text() == "app-1\n"
+
+
+def test_a_data_folder_is_adopted_by_deleting_its_account_file(zone: LandingZone, tmp_path: Path) -> None:
+    zone.claim("app-1")
+    (tmp_path / "account").unlink()
+    zone.claim("app-2")
+    with pytest.raises(OtherAccount):
+        zone.claim("app-1")
+
+
+def test_no_app_id_claims_nothing(zone: LandingZone, tmp_path: Path) -> None:
+    zone.claim(" ")
+    assert list(tmp_path.iterdir()) == []
+
+
+ROUNDS = 20
+
+
+def claim_in_rounds(folder: Path, app_id: str, together: Barrier, claimed: Connection) -> None:
+    for number in range(ROUNDS):
+        together.wait(timeout=60)
+        with suppress(OtherAccount):
+            LandingZone(folder / str(number)).claim(app_id)
+            claimed.send(number)
+    claimed.close()
+
+
+def test_of_accounts_that_claim_a_data_folder_at_once_one_gets_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(3)
+    owners = defaultdict(list)
+    claimers = {}
+    for app_id in ("app-0", "app-1", "app-2"):
+        hears, sends = context.Pipe(duplex=False)
+        claimer = context.Process(target=claim_in_rounds, args=(tmp_path, app_id, together, sends))
+        claimer.start()
+        claimers[app_id] = claimer, hears
+        sends.close()
+    for app_id, (claimer, hears) in claimers.items():
+        with suppress(EOFError):
+            while True:
+                owners[hears.recv()].append(app_id)
+        claimer.join()
+    noted = {number: [(tmp_path / str(number) / "account").read_text().strip()] for number in range(ROUNDS)}
+    assert owners == noted
