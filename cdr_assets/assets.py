@@ -13,6 +13,7 @@ from pydantic import Field
 
 from cdr_assets.checks import CHECKS, describe_days
 from cdr_assets.daily import PERIOD, DailyRun
+from cdr_assets.live_run import LiveRun
 from cdr_assets.resources import EnableXResource, LandingResource, WarehouseResource, failure
 from cdr_assets.warehouse import columns
 
@@ -133,6 +134,7 @@ def daily_assets(
         enablex: EnableXResource,
         landing: LandingResource,
         warehouse: WarehouseResource,
+        live_run: LiveRun,
     ) -> Iterator[dg.AssetCheckResult]:
         run = DailyRun(context, landing.zone, warehouse)
         if not context.selected_asset_keys:

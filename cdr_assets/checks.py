@@ -12,6 +12,7 @@ import dagster as dg
 import duckdb
 
 from cdr_assets.agreement import Agreement
+from cdr_assets.days import describe_days as describe_days
 from cdr_assets.intake import Intake
 from cdr_assets.warehouse import run
 
@@ -197,17 +198,6 @@ class Report:
                     **({"sample": table_of(finding.sample), "what_to_do": check.remedy} if finding.count else {}),
                 },
             )
-
-
-def describe_days(days: Iterable[date]) -> str:
-    """Days in words, adjacent ones as a range: `2026-11-01...2026-11-03, 2026-11-07`."""
-    ranges: list[list[date]] = []
-    for day in sorted(set(days)):
-        if ranges and (day - ranges[-1][-1]).days == 1:
-            ranges[-1][1:] = [day]
-        else:
-            ranges.append([day])
-    return ", ".join("...".join(day.isoformat() for day in ends) for ends in ranges)
 
 
 def table_of(sample: list[Row]) -> dg.MetadataValue[Any]:

@@ -4,9 +4,11 @@ import dagster as dg
 from pydantic import Field
 
 from cdr_assets.assets import CONFERENCE, ROOM
-from cdr_assets.checks import CHECKS, ROUTES_AGREE, describe_days
+from cdr_assets.checks import CHECKS, ROUTES_AGREE
 from cdr_assets.daily import change_metadata
+from cdr_assets.days import describe_days
 from cdr_assets.intake import Intake, take_in
+from cdr_assets.live_run import LiveRun
 from cdr_assets.resources import EnableXResource, LandingResource, failure
 from cdr_assets.warehouse import TABLES
 
@@ -48,7 +50,11 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
 
     @dg.op(name="fetch_room", out=dg.Out(dg.Nothing))
     def op(
-        context: dg.OpExecutionContext, config: RoomConfig, enablex: EnableXResource, landing: LandingResource
+        context: dg.OpExecutionContext,
+        config: RoomConfig,
+        enablex: EnableXResource,
+        landing: LandingResource,
+        live_run: LiveRun,
     ) -> None:
         try:
             if bool(config.from_date) != bool(config.to_date):
@@ -84,7 +90,11 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
 
     @dg.op(name="fetch_conference", out=dg.Out(dg.Nothing))
     def op(
-        context: dg.OpExecutionContext, config: ConferenceConfig, enablex: EnableXResource, landing: LandingResource
+        context: dg.OpExecutionContext,
+        config: ConferenceConfig,
+        enablex: EnableXResource,
+        landing: LandingResource,
+        live_run: LiveRun,
     ) -> None:
         try:
             with enablex.client() as client:

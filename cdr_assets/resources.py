@@ -12,9 +12,11 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
+from cdr_assets import credentials
 from cdr_assets.built import Built
 from cdr_assets.client import BadCredentials, BadSetting, EnableX, EnableXError, Forbidden
 from cdr_assets.landing import LandingZone
+from cdr_assets.live_run import ACCOUNT_ERROR_TAG, FAILED_DAY_TAG, REFUSED_CREDENTIALS_TAG
 from cdr_assets.warehouse import Warehouse
 
 
@@ -32,6 +34,15 @@ class EnableXResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     app_id: str = Field(description="Project's app id; set ENABLEX_APP_ID.")
     app_key: str = Field(description="Project's app key, a secret; set ENABLEX_APP_KEY.")
     base_url: str = Field(description="API root; https, or http on loopback.")
+
+    @property
+    def credentials(self) -> str:
+        """A fingerprint of the credentials, fit for a tag."""
+        return credentials.fingerprint(self.app_id, self.app_key, self.base_url)
+
+    def has_credentials(self, known: str) -> bool:
+        """Whether `known` is a fingerprint of the credentials."""
+        return credentials.matches(known, self.app_id, self.app_key, self.base_url)
 
     @contextmanager
     def client(self) -> Iterator[EnableX]:
@@ -74,11 +85,7 @@ class WarehouseResource(DuckDBResource):
             yield connection
 
 
-# Tags of a failed run, by which the sensors learn what to try again and when.
-FAILED_DAY_TAG = "cdr_assets/failed_day"
-REFUSAL_TAG = "cdr_assets/refusal"
-
-# What no other day would fare better with: it is about the account, not about what was asked for.
+# Errors about the account: every other request would fail with them too.
 ACCOUNT_ERRORS = (BadCredentials, Forbidden, BadSetting)
 
 
@@ -88,13 +95,17 @@ def failure(
     day: date | None = None,
     outlook: str = "",
 ) -> dg.Failure:
-    """The step's failure for `error`, with what to know besides. A permanent one stops every retry of the run."""
+    """The step's failure for `error`; `outlook` says what it means for the run. A permanent error stops every retry.
+
+    Tags the run with what the sensors must know: the day that failed, and which credentials were refused.
+    """
     tags = {FAILED_DAY_TAG: day.isoformat()} if day else {}
     permanent = isinstance(error, EnableXError) and error.permanent
     if permanent:
         # Without this tag, run retries go on after a failure that allows none.
         tags["dagster/max_retries"] = "0"
     if isinstance(error, ACCOUNT_ERRORS):
-        tags[REFUSAL_TAG] = type(error).__name__
+        tags[ACCOUNT_ERROR_TAG] = type(error).__name__
+        tags[REFUSED_CREDENTIALS_TAG] = context.resources.enablex.credentials
     context.instance.add_run_tags(context.run.run_id, tags)
     return dg.Failure(f"{type(error).__name__}: {error}\n{outlook}".rstrip(), allow_retries=not permanent)

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cdr_assets.decisions import days_between
+from cdr_assets.days import days_between
 from cdr_assets.sandbox.calls import records_between, records_of_day
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets.warehouse import TABLES

@@ -1,0 +1,69 @@
+"""Whether a run is alive, known by a lock file that its process holds.
+
+    runs/<run id>.lock    locked from the start of the run's step to its end, then removed
+
+The operating system lets go of a lock when the process dies, however it dies. A file that nobody holds is therefore what
+a killed run left. This is done with flock itself, since filelock creates the file that it is asked to look at.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+
+
+class RunLock(Enum):
+    """What the lock file says of a run."""
+
+    HELD = "held"
+    """The run's process is alive."""
+    ABANDONED = "abandoned"
+    """The run's process died."""
+    ABSENT = "absent"
+    """The run has not come to its step yet, died before, or has ended its step."""
+
+
+def _path(data_dir: Path, run_id: str) -> Path:
+    return data_dir / "runs" / f"{run_id}.lock"
+
+
+@contextmanager
+def hold_run_lock(data_dir: Path, run_id: str) -> Iterator[None]:
+    """Holds the run's lock file, and removes it at the end."""
+    path = _path(data_dir, run_id)
+    for folder in (data_dir, path.parent):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Locked before it has its name: nobody may see a living run's file without its lock.
+    unlocked = path.with_suffix(f".{os.getpid()}")
+    with open(unlocked, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        unlocked.replace(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def run_lock(data_dir: Path, run_id: str) -> RunLock:
+    """The state of the run's lock file."""
+    try:
+        with _path(data_dir, run_id).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            # A run may have ended between the two calls: its file is gone then, though it could be opened.
+            return RunLock.ABANDONED if os.fstat(file.fileno()).st_nlink else RunLock.ABSENT
+    except BlockingIOError:
+        return RunLock.HELD
+    except (FileNotFoundError, NotADirectoryError):
+        return RunLock.ABSENT
+
+
+def remove_abandoned_locks(data_dir: Path) -> None:
+    """Removes the lock files of runs whose process died. Call it after those runs were reported as failed."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in (data_dir / "runs").glob("*.lock"):
+            if run_lock(data_dir, path.stem) is RunLock.ABANDONED:
+                path.unlink(missing_ok=True)
