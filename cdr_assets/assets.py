@@ -136,6 +136,10 @@ def daily_assets(
         warehouse: WarehouseResource,
         live_run: LiveRun,
     ) -> Iterator[dg.AssetCheckResult]:
+        if config.replace and dg.AssetKey(PERIOD) not in context.selected_asset_keys:
+            raise dg.Failure(
+                f"replace is for runs that fetch: select {PERIOD} too, or leave it out", allow_retries=False
+            )
         run = DailyRun(context, landing.zone, warehouse)
         if not context.selected_asset_keys:
             # Checks by themselves, from their button in the UI, come without a partition and look at every day.

@@ -1,6 +1,6 @@
-"""What to do next, decided from plain values: days to fetch, to fetch again, and to rebuild. No Dagster, no clock.
+"""Which runs to request next, planned from plain values: days to fetch, to fetch again, and to rebuild.
 
-A decision is the runs to request, each a list of adjacent UTC days, and the reason in words when there is none.
+Knows neither Dagster nor the clock. A decision is the runs to request, and in words why there are no more.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _refetch_at(day: date, responses: Responses, timing: Timing) -> datetime:
 
 
 def plan_rebuild(now: datetime, landed: Mapping[date, str], built: Mapping[date, str], runs: Runs) -> Decision:
-    """Which days to rebuild: those whose files in the landing zone are not the ones that their tables are built from."""
+    """Which days to rebuild: those with other files in the landing zone than their tables were built from."""
     changed = sorted(day for day, files in landed.items() if built.get(day) != files)
     if not changed:
         return Decision([], f"the tables hold all that landed, {_counted(len(landed))}")

@@ -5,6 +5,7 @@ from pydantic import Field
 
 from cdr_assets.assets import CONFERENCE, ROOM
 from cdr_assets.checks import CHECKS, ROUTES_AGREE
+from cdr_assets.client import BadParameter
 from cdr_assets.daily import change_metadata
 from cdr_assets.days import describe_days
 from cdr_assets.intake import Intake, take_in
@@ -15,7 +16,7 @@ from cdr_assets.warehouse import TABLES
 daily_cdr = dg.define_asset_job(
     "daily_cdr",
     selection=dg.AssetSelection.assets("period_cdr", *TABLES),
-    description="Lands a UTC day, or each day of a range, builds its tables and checks them.",
+    description="Fetches a UTC day, or each day of a range, builds its tables and checks them.",
 )
 
 rebuild = dg.define_asset_job(
@@ -56,12 +57,13 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
         landing: LandingResource,
         live_run: LiveRun,
     ) -> None:
+        if not config.room_id.strip():
+            raise failure(context, BadParameter("room_id is empty: give the id of the room to fetch"))
+        if bool(config.from_date) != bool(config.to_date):
+            given, lacking = ("from_date", "to_date") if config.from_date else ("to_date", "from_date")
+            problem = f"{given} is given without {lacking}: give both for a period, or none for all its days"
+            raise failure(context, BadParameter(problem))
         try:
-            if bool(config.from_date) != bool(config.to_date):
-                given, lacking = ("from_date", "to_date") if config.from_date else ("to_date", "from_date")
-                raise ValueError(
-                    f"{given} is given without {lacking}: give both for a period, or none for all its days"
-                )
             with enablex.client() as client:
                 if config.from_date and config.to_date:
                     first, last = config.from_date, config.to_date
@@ -96,6 +98,8 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
         landing: LandingResource,
         live_run: LiveRun,
     ) -> None:
+        if not config.conf_num.strip():
+            raise failure(context, BadParameter("conf_num is empty: give the number of the conference to fetch"))
         try:
             with enablex.client() as client:
                 intake = take_in(landing.zone, lambda receive: client.conference(config.conf_num, receive), "conf")
@@ -129,6 +133,6 @@ def report(
 def _job(op: dg.OpDefinition, config: type[dg.Config], description: str) -> dg.JobDefinition:
     # The graph has a name of its own, since the op has the job's.
     graph = dg.GraphDefinition(f"{op.name}_graph", node_defs=[op], description=description)
-    # Shown in the launchpad, to be filled in; what stays empty is as if it were not there.
+    # Shown in the launchpad, to be filled in. An optional field that stays empty counts as not given.
     blank = dict.fromkeys(config.model_fields, "")
     return graph.to_job(op.name, description=description, config={"ops": {op.name: {"config": blank}}})

@@ -2,8 +2,8 @@
 
     runs/<run id>.lock    locked from the start of the run's step to its end, then removed
 
-The operating system lets go of a lock when the process dies, however it dies. A file that nobody holds is therefore what
-a killed run left. This is done with flock itself, since filelock creates the file that it is asked to look at.
+The operating system lets go of a lock when the process dies, however it dies. So a file that nobody holds was left by
+a killed run. This is done with flock itself, since filelock creates the file that it is asked to look at.
 """
 
 from __future__ import annotations

@@ -261,7 +261,8 @@ def _account_error(
 
 
 def _fetched_since(instance: dg.DagsterInstance, when: datetime) -> bool:
-    newest = instance.get_latest_materialization_events(map(dg.AssetKey, (PERIOD, ROOM, CONFERENCE))).values()
+    landed = [dg.AssetKey(asset) for asset in (PERIOD, ROOM, CONFERENCE)]
+    newest = instance.get_latest_materialization_events(landed).values()
     # What somebody reported by hand has no run.
     if any(event and event.run_id and event.timestamp > when.timestamp() for event in newest):
         return True

@@ -19,7 +19,9 @@ import pytest
 from dagster._core.scheduler.instigation import InstigatorTick
 
 from cdr_assets import sensors
-from cdr_assets.decisions import DAY, QUIET_ANSWERS, days_between
+from cdr_assets.days import DAY, days_between
+from cdr_assets.decisions import MAX_UNCHANGED_RESPONSES
+from cdr_assets.project_runs import FAILED, IN_FLIGHT, days_of
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Faults, Sandbox, serve
 from cdr_assets.warehouse import TABLES
@@ -136,7 +138,7 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
         daemon.wait_until("the next tick had passed", lambda: len(ticks(instance, "settling_days")) > seen)
         assert len(sandbox.requests) == requests
         assert exact()
-        assert instance.get_runs_count(dg.RunsFilter(statuses=[*sensors.IN_FLIGHT, *sensors.FAILED])) == 0
+        assert instance.get_runs_count(dg.RunsFilter(statuses=[*IN_FLIGHT, *FAILED])) == 0
         assert_no_day_was_in_two_runs_at_once(instance)
         for asset in ("period_cdr", *TABLES):
             assert instance.get_materialized_partitions(dg.AssetKey(asset)) == set(map(str, closed_days()))
@@ -144,7 +146,7 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
             # A day whose records all came with its neighbours' answers never had one of its own that brought any.
             answers = dg.AssetRecordsFilter(dg.AssetKey("period_cdr"), asset_partitions=[str(day)])
             assert len(instance.fetch_materializations(answers, limit=1_000).records) == requests_for(sandbox, day)
-            assert sensors.answers(instance, [day])[day].quiet == QUIET_ANSWERS
+            assert sensors.responses(instance, [day])[day].unchanged == MAX_UNCHANGED_RESPONSES
     assert {status for _, status in sandbox.requests} == {200}
 
 
@@ -174,6 +176,6 @@ def assert_no_day_was_in_two_runs_at_once(instance: dg.DagsterInstance) -> None:
     for record in instance.get_run_records(order_by="start_time", ascending=True):
         assert record.start_time
         assert record.end_time
-        for day in sensors.days_of(record.dagster_run):
+        for day in days_of(record.dagster_run):
             assert ended.get(day, 0) <= record.start_time
             ended[day] = record.end_time
