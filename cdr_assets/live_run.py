@@ -38,6 +38,19 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
     data_dir: str = Field(description="Folder of everything on disk.")
     base_url: str = Field(description="API root; https, or http on loopback.")
 
+    @property
+    def enablex(self) -> str:
+        """Which EnableX the base URL is: its host, or "sandbox" for one on this machine."""
+        try:
+            host = urlsplit(self.base_url).hostname or "unknown"
+        except ValueError:
+            return "unknown"
+        try:
+            is_local = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            is_local = host == "localhost"
+        return "sandbox" if is_local else host
+
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[LiveRun, None, None]:
         if context.run is None or context.instance is None:
@@ -52,23 +65,10 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
         outdated = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, REFUSED_CREDENTIALS_TAG)
         return {
             **{tag: "" for tag in outdated if tag in given},
-            ENABLEX_TAG: enablex_name(self.base_url),
+            ENABLEX_TAG: self.enablex,
             DATA_DIR_TAG: self.data_dir,
             **range_tag(given),
         }
-
-
-def enablex_name(base_url: str) -> str:
-    """Which EnableX a base URL is: its host, or "sandbox" for one on this machine."""
-    try:
-        host = urlsplit(base_url).hostname or "unknown"
-    except ValueError:
-        return "unknown"
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    return "sandbox" if local else host
 
 
 def range_tag(tags: Mapping[str, str]) -> dict[str, str]:

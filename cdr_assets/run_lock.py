@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
+
+SECONDS_TO_LOCK = 5
 
 
 class RunLock(Enum):
@@ -37,11 +40,8 @@ def hold_run_lock(data_dir: Path, run_id: str) -> Iterator[None]:
     path = _path(data_dir, run_id)
     for folder in (data_dir, path.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Locked before it has its name: nobody may see a living run's file without its lock.
-    unlocked = path.with_suffix(f".{os.getpid()}")
-    with open(unlocked, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        unlocked.replace(path)
         try:
             yield
         finally:
@@ -53,8 +53,12 @@ def run_lock(data_dir: Path, run_id: str) -> RunLock:
     try:
         with _path(data_dir, run_id).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            # A run may have ended between the two calls: its file is gone then, though it could be opened.
-            return RunLock.ABANDONED if os.fstat(file.fileno()).st_nlink else RunLock.ABSENT
+            found = os.fstat(file.fileno())
+            if not found.st_nlink:
+                # The run ended between the two calls, and removed the file.
+                return RunLock.ABSENT
+            # A file is made before it is locked.
+            return RunLock.ABANDONED if time.time() - found.st_mtime > SECONDS_TO_LOCK else RunLock.HELD
     except BlockingIOError:
         return RunLock.HELD
     except (FileNotFoundError, NotADirectoryError):
