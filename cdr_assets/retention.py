@@ -61,6 +61,13 @@ def delete_old_runs(
     return portion
 
 
+def delete_old_tick_logs(instance: dg.DagsterInstance, repository: str, before: datetime) -> None:
+    """Deletes what the repository's sensors logged before `before`. Dagster purges its ticks, and leaves their logs."""
+    for path in (Path(instance.storage_directory()) / repository).glob("*/*"):
+        if path.is_file() and path.stat().st_mtime < before.timestamp():
+            path.unlink(missing_ok=True)
+
+
 def _holds_newest_state(instance: dg.DagsterInstance, run_id: str) -> bool:
     kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
     for entry in instance.all_logs(run_id, of_type=kinds):

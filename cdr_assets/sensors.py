@@ -36,7 +36,7 @@ from cdr_assets.project_runs import (
     report_dead_runs,
 )
 from cdr_assets.resources import Clock, EnableXResource, LandingResource, WarehouseResource
-from cdr_assets.retention import delete_old_runs
+from cdr_assets.retention import delete_old_runs, delete_old_tick_logs
 
 # Long enough to count the daily tries of a day that goes on failing.
 FAILURES_REMEMBERED = timedelta(days=8)
@@ -189,6 +189,8 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
         before = clock.now() - max(DAY * keep_days, FAILURES_REMEMBERED)
         resume_after = datetime.fromisoformat(context.cursor) if context.cursor else None
         portion = delete_old_runs(context.instance, before, resume_after)
+        if context.repository_name:
+            delete_old_tick_logs(context.instance, context.repository_name, before)
         context.update_cursor(portion.resume_after.isoformat() if portion.resume_after else "")
         return dg.SkipReason(
             f"{portion.deleted} runs from before {before:%Y-%m-%d} deleted; {portion.kept} kept, since they hold the "

@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler
 from itertools import chain
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from cdr_assets.project_runs import FAILED, IN_FLIGHT, days_of
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Faults, Sandbox, serve
 from cdr_assets.warehouse import TABLES
-from cdr_assets_tests.conftest import plain_environment
+from cdr_assets_tests.conftest import Script, plain_environment
 from cdr_assets_tests.tables import assert_exact
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -91,12 +93,16 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
-    shutil.copy(CHECKOUT / "dagster.yaml", tmp_path)
-    with (tmp_path / "dagster.yaml").open("a") as settings:
+def write_settings(home: Path) -> None:
+    shutil.copy(CHECKOUT / "dagster.yaml", home)
+    with (home / "dagster.yaml").open("a") as settings:
         # A queued run is launched within a second, not within five.
         settings.write(QUEUE)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
+    write_settings(tmp_path)
     environment = {
         **sandbox.environment,
         "CDR_START_DATE": str(FIRST),
@@ -148,6 +154,50 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
             assert len(instance.fetch_materializations(answers, limit=1_000).records) == requests_for(sandbox, day)
             assert sensors.responses(instance, [day])[day].unchanged == MAX_UNCHANGED_RESPONSES
     assert {status for _, status in sandbox.requests} == {200}
+
+
+def test_when_the_machine_restarts_the_days_of_its_runs_are_fetched_again(tmp_path: Path, script: Script) -> None:
+    asked = threading.Event()
+
+    def stall(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        handler.connection.recv(1)  # until the client is gone
+        handler.close_connection = True
+
+    days = closed_days()
+    for day in days:
+        script.answers_with(day, stall)
+    environment = {
+        **script.environment,
+        "CDR_START_DATE": str(days[0]),
+        "CDR_SETTLE_MINUTES": "0",
+        "CDR_TICK_SECONDS": "1",
+        "CDR_AGREEMENT_SAMPLE": "0",
+    }
+    write_settings(tmp_path)
+    first = Daemon(tmp_path, environment)
+    try:
+        first.wait_until("a day was asked for", asked.is_set)
+    finally:
+        # With its code server and its run, as when the power fails.
+        first.stop()
+    for day in days:
+        script.holds(day)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        (died,) = instance.get_runs()
+        assert died.status == dg.DagsterRunStatus.STARTED
+        second = Daemon(tmp_path, environment)
+        try:
+            second.wait_until(
+                "every day was fetched",
+                lambda: instance.get_materialized_partitions(dg.AssetKey("period_cdr")) >= set(map(str, days)),
+            )
+        finally:
+            second.stop()
+        (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[died.run_id]))
+        assert record.dagster_run.status == dg.DagsterRunStatus.FAILURE
+        # The sensors asked again, and Dagster's own retry of killed runs did not.
+        assert instance.get_runs_count(dg.RunsFilter(tags={"dagster/parent_run_id": died.run_id})) == 0
 
 
 def requests_for(sandbox: Sandbox, day: date) -> int:

@@ -37,6 +37,7 @@ def tick(location: Location, days: float, cursor: str | None = None) -> Any:
         definitions=location.definitions,
         resources={**(location.definitions.resources or {}), "clock": LaterClock(days=days)},
         cursor=cursor,
+        repository_name="__repository__",
     ) as context:
         return location.definitions.resolve_sensor_def("old_runs").evaluate_tick(context)
 
@@ -118,6 +119,16 @@ def test_old_runs_are_looked_at_in_portions_and_then_from_the_beginning(on_disk:
         portions.append((portion.deleted, portion.kept, resume_after is None))
     assert portions == [(2, 0, False), (1, 1, False), (0, 0, True)]
     assert [run.run_id for run in on_disk.instance.get_runs()] == [newest.run_id]
+
+
+def test_old_logs_of_ticks_go_with_the_runs(on_disk: Location) -> None:
+    logs = Path(on_disk.instance.storage_directory()) / "__repository__" / "closed_days"
+    logs.mkdir(parents=True)
+    (logs / "1.err").write_text("old")
+    tick(on_disk, 89)
+    assert (logs / "1.err").exists()
+    tick(on_disk, 91)
+    assert list(logs.iterdir()) == []
 
 
 def test_a_setting_of_zero_keeps_every_run(locate: Locate, sandbox: Sandbox) -> None:

@@ -592,7 +592,8 @@ def test_the_sensors_run_by_themselves_as_often_as_set(locate: Locate, sandbox: 
         sensor = usual.resolve_sensor_def(name)
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
         assert sensor.minimum_interval_seconds == seconds
-    assert usual.resolve_sensor_def("failed_runs").default_status == dg.DefaultSensorStatus.RUNNING
+    for name in ("failed_runs", "old_runs"):
+        assert usual.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
     hasty = locate({**sandbox.environment, "CDR_TICK_SECONDS": "5"}).definitions
     assert {hasty.resolve_sensor_def(name).minimum_interval_seconds for name in SENSORS} == {5}
 
