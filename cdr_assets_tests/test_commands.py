@@ -51,7 +51,7 @@ def temporary_files(data_dir: Path) -> list[str]:
     """What is on disk beside what is meant to stay: records, quarantine, marks, published tables, warehouse, locks."""
     lasting = re.compile(
         r"landing/usage_date=[^/]+/[^/]+\.ndjson\.zst|landing/(\.staging|\.locks/[^/]+)\.lock|quarantine/.+\.txt"
-        r"|built/.+|published/\w+/[-\d]+\.parquet|cdr\.duckdb(\.lock)?"
+        r"|built/.+|published/\w+/[-\d]+\.parquet|cdr\.duckdb(\.lock)?|runs/[^/]+\.lock"
     )
     files = (str(path.relative_to(data_dir)) for path in data_dir.rglob("*") if path.is_file())
     folders = (str(path.relative_to(data_dir)) for path in data_dir.rglob(".staging-*"))

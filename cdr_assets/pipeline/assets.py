@@ -17,21 +17,20 @@ from cdr_assets.days import describe_days
 from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.checks import ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
+from cdr_assets.pipeline.failures import failure
+from cdr_assets.pipeline.live_run import PARTITION_TAG, LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.resources import (
     EnableXResource,
     LandingResource,
     WarehouseResource,
     account_client,
-    failure,
 )
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
 OWNERS = ["team:cdr"]
 GROUP = "cdr"
-
-PARTITION_TAG = "dagster/partition"
 
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -121,8 +120,11 @@ def daily_assets(
         enablex: EnableXResource,
         landing: LandingResource,
         warehouse: WarehouseResource,
+        live_run: LiveRun,
     ) -> Iterator[Event]:
         assets = {key.to_user_string() for key in context.selected_asset_keys}
+        if config.replace and PERIOD_CDR not in assets:
+            raise dg.Failure(f"replace is for runs that fetch: select {PERIOD_CDR} too", allow_retries=False)
         with DailyRun(
             landing.zone,
             warehouse.warehouse,
