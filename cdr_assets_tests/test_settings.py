@@ -26,6 +26,7 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     settings = Settings.read({})
     assert settings.base_url == BASE_URL
     assert settings.data_dir == Path.cwd() / "data"
+    assert settings.export_dir == Path.cwd() / "data" / "published"
     assert settings.start_date == "2025-01-01"
     assert settings.timing == Timing(timedelta(hours=1), 3, timedelta(hours=6))
     assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 4, 2)
@@ -35,7 +36,7 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
 
 
 def test_a_variable_that_is_set_to_nothing_is_not_set() -> None:
-    environment = {"ENABLEX_BASE_URL", "CDR_DATA_DIR", "CDR_START_DATE", "CDR_UI_URL", *RANGES}
+    environment = {"ENABLEX_BASE_URL", "CDR_DATA_DIR", "CDR_EXPORT_DIR", "CDR_START_DATE", "CDR_UI_URL", *RANGES}
     assert Settings.read(dict.fromkeys(environment, "")) == Settings.read({})
 
 
@@ -44,6 +45,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         {
             "ENABLEX_BASE_URL": "https://enablex.example",
             "CDR_DATA_DIR": "/srv/cdr",
+            "CDR_EXPORT_DIR": "/srv/exports",
             "CDR_START_DATE": "2026-11-01",
             "CDR_SETTLE_MINUTES": "1.5",
             "CDR_SETTLING_DAYS": "7",
@@ -61,6 +63,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         app_key="",
         base_url="https://enablex.example",
         data_dir=Path("/srv/cdr"),
+        export_dir=Path("/srv/exports"),
         start_date="2026-11-01",
         timing=Timing(timedelta(seconds=90), 7, timedelta(minutes=30)),
         tick_s=30,

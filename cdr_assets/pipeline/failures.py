@@ -1,4 +1,4 @@
-"""What a failed step tells: the person, why and what to do; Dagster, whether to retry; the sensors, what to try again."""
+"""What a failed step says: why and what to do, whether Dagster may retry, and what the sensors must know."""
 
 from __future__ import annotations
 

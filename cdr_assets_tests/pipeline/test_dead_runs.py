@@ -127,16 +127,19 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
         },
         cwd=tmp_path,
         start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert asked.wait(PATIENCE_S)
+    assert command.stdout is not None
+    assert any("Materialized value conference_usage" in line for line in command.stdout), "the first day was not done"
     age(location.data_dir)
     later = now + timedelta(hours=1)
     # While it lives it is left alone, however long it takes.
     assert report_dead_runs(home, location.data_dir, later) == []
     os.killpg(command.pid, signal.SIGKILL)
-    command.wait(PATIENCE_S)
+    command.communicate(timeout=PATIENCE_S)
 
     requested = requests(location)
     (run,) = home.get_runs()

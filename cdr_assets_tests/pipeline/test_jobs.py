@@ -277,7 +277,7 @@ def test_rebuild_refuses_to_replace_since_it_does_not_fetch(location: Location) 
         partition_key=str(FIRST),
         raise_on_error=False,
     )
-    assert failure(result) == "replace is for runs that fetch: select period_cdr too, or leave it out"
+    assert failure(result) == "replace is for runs that fetch: select period_cdr too"
     assert location.landed() == before
 
 

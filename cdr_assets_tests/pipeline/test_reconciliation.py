@@ -56,10 +56,10 @@ def differences(result: dg.ExecuteInProcessResult) -> list[list[str]]:
 
 
 def requested_by_landed_days(location: Location) -> list[str]:
-    context = dg.build_sensor_context(
+    with dg.build_sensor_context(
         instance=location.instance, definitions=location.definitions, resources=location.definitions.resources
-    )
-    result = location.definitions.resolve_sensor_def("landed_days").evaluate_tick(context)
+    ) as context:
+        result = location.definitions.resolve_sensor_def("landed_days").evaluate_tick(context)
     return [request.tags["dagster/partition"] for request in result.run_requests or []]
 
 
