@@ -1,7 +1,7 @@
 """DuckDB: open a database file that many processes want, keep the connection for a moment, run a statement.
 
-Only one process at a time can write to a DuckDB file. The processes of this project queue for it with a lock file next to
-it. A DuckDB shell or a BI tool does not take that lock, so opening the file is retried as well.
+Only one process at a time can write to a DuckDB file. The processes of this project queue for it with a lock file next
+to it. A DuckDB shell or a BI tool does not take that lock, so opening the file is retried as well.
 
     WarehouseError          the file cannot be opened, or a statement cannot do its work; no partition is half replaced
     └── WarehouseBusy       other processes kept the file for longer than the patience allows

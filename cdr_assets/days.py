@@ -13,6 +13,17 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + DAY * number for number in range((last - first).days + 1)]
 
 
+def parse_day(name: str, text: str) -> date:
+    """The UTC day written as YYYY-MM-DD. Raises ValueError, naming the setting or parameter, if it is not a day."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise ValueError(f"{name} is not a day as YYYY-MM-DD: {text!r}")
+    return day
+
+
 def ranges(days: Iterable[date], most: int | None = None) -> list[list[date]]:
     """The days in order, adjacent ones together, at most `most` of them."""
     grouped: list[list[date]] = []

@@ -13,6 +13,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from cdr_assets.pipeline import jobs, sensors  # noqa: E402
 from cdr_assets.pipeline.assets import daily_assets, on_demand_assets  # noqa: E402
+from cdr_assets.pipeline.live_run import LiveRun  # noqa: E402
 from cdr_assets.pipeline.partitions import utc_days  # noqa: E402
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
 from cdr_assets.settings import Settings  # noqa: E402
@@ -27,12 +28,13 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
             *on_demand_assets(days),
         ],
-        jobs=[jobs.daily_cdr, jobs.rebuild, jobs.fetch_room(days), jobs.fetch_conference(days)],
+        jobs=[jobs.daily_cdr, jobs.rebuild, jobs.fetch_room(days), jobs.fetch_conference(days), jobs.acknowledge()],
         sensors=[
             sensors.closed_days(days, settings.timing, settings.tick_s),
             sensors.settling_days(days, settings.timing, settings.tick_s),
             sensors.landed_days(days, min(settings.tick_s, 60)),
             sensors.failed_runs(settings.alert_webhook_url, settings.ui_url),
+            sensors.old_runs(settings.keep_runs_days),
         ],
         resources={
             "clock": Clock(),
@@ -41,6 +43,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
                 app_key=settings.app_key,
                 base_url=settings.base_url,
             ),
+            "live_run": LiveRun(data_dir=str(settings.data_dir), base_url=settings.base_url),
             "landing": LandingResource(data_dir=str(settings.data_dir)),
             "warehouse": WarehouseResource(
                 database=str(settings.data_dir / "cdr.duckdb"), export_dir=str(settings.export_dir)

@@ -13,6 +13,9 @@ import dagster as dg
 from cdr_assets.enablex.client import BASE_URL
 from cdr_assets.pipeline.scheduling import Timing
 
+ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
+"""The variable of each setting of the client."""
+
 
 class Variable(NamedTuple):
     """A number in the environment, with its default and the range it must lie in."""
@@ -44,6 +47,7 @@ SETTLING_HOURS = Variable("CDR_SETTLING_HOURS", 6, 0.0001, 168)
 TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400, whole=True)
 FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 4, 1, 16, whole=True)
 AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100, whole=True)
+KEEP_RUNS_DAYS = Variable("CDR_KEEP_RUNS_DAYS", 90, 0, 36_500, whole=True)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Settings:
     tick_s: int
     fetch_concurrency: int
     agreement_sample: int
+    keep_runs_days: int
     alert_webhook_url: str
     ui_url: str
 
@@ -80,13 +85,14 @@ class Settings:
             export_dir=Path(environ.get("CDR_EXPORT_DIR") or data_dir / "published").resolve(),
             start_date=environ.get("CDR_START_DATE") or "2025-01-01",
             timing=Timing(
-                settle=timedelta(minutes=SETTLE_MINUTES.read(environ)),
-                settling_days=int(SETTLING_DAYS.read(environ)),
-                again_every=timedelta(hours=SETTLING_HOURS.read(environ)),
+                fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
+                lookback_days=int(SETTLING_DAYS.read(environ)),
+                refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
             ),
             tick_s=int(TICK_SECONDS.read(environ)),
             fetch_concurrency=int(FETCH_CONCURRENCY.read(environ)),
             agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),
+            keep_runs_days=int(KEEP_RUNS_DAYS.read(environ)),
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
         )

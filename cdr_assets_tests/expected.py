@@ -1,4 +1,4 @@
-"""Reading the tables in tests, and what they must hold beside it."""
+"""Reading the tables in tests, and what they must hold."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 
 import duckdb
 
+from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests import reference
 from cdr_assets_tests.reference import Record, Row
+
+TABLES = tuple(table.name for table in DAILY_TABLES)
 
 
 def read(warehouse: Path, table: str) -> list[Row]:

@@ -110,6 +110,13 @@ def red(result: dg.ExecuteInProcessResult) -> list[str]:
     return sorted(name for name, evaluation in checks(result).items() if not evaluation.passed)
 
 
+def sample_of(evaluation: dg.AssetCheckEvaluation) -> list[dict[str, Any]]:
+    """The rows of the result's sample."""
+    sample = evaluation.metadata["sample"]
+    assert isinstance(sample, dg.TableMetadataValue)
+    return [dict(row.data) for row in sample.records]
+
+
 def failure(result: dg.ExecuteInProcessResult) -> str:
     """What the failed step says."""
     assert not result.success

@@ -24,11 +24,10 @@ import dagster as dg
 import pytest
 
 import cdr_assets
-from cdr_assets.database import TABLES
 from cdr_assets.definitions import code_location
 from cdr_assets.sandbox.calls import records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve
-from cdr_assets_tests.expected import assert_exact, in_order, read
+from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.location import SETTINGS, Locate, Script, plain_environment, record
 from cdr_assets_tests.reference import Record
 
@@ -52,7 +51,7 @@ def temporary_files(data_dir: Path) -> list[str]:
     """What is on disk beside what is meant to stay: records, quarantine, marks, published tables, warehouse, locks."""
     lasting = re.compile(
         r"landing/usage_date=[^/]+/[^/]+\.ndjson\.zst|landing/(\.staging|\.locks/[^/]+)\.lock|quarantine/.+\.txt"
-        r"|built/.+|published/\w+/[-\d]+\.parquet|cdr\.duckdb(\.lock)?"
+        r"|built/.+|published/\w+/[-\d]+\.parquet|cdr\.duckdb(\.lock)?|runs/[^/]+\.lock"
     )
     files = (str(path.relative_to(data_dir)) for path in data_dir.rglob("*") if path.is_file())
     folders = (str(path.relative_to(data_dir)) for path in data_dir.rglob(".staging-*"))

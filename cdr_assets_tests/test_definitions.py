@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cdr_assets.database import TABLES
 from cdr_assets.definitions import code_location
+from cdr_assets_tests.expected import TABLES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 SECRETS = {

@@ -17,6 +17,7 @@ RANGES = {
     "CDR_TICK_SECONDS": ("whole number", "1", "86400"),
     "CDR_FETCH_CONCURRENCY": ("whole number", "1", "16"),
     "CDR_AGREEMENT_SAMPLE": ("whole number", "0", "100"),
+    "CDR_KEEP_RUNS_DAYS": ("whole number", "0", "36500"),
 }
 WHOLE = [name for name, (kind, _, _) in RANGES.items() if kind == "whole number"]
 
@@ -28,6 +29,7 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert settings.start_date == "2025-01-01"
     assert settings.timing == Timing(timedelta(hours=1), 3, timedelta(hours=6))
     assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 4, 2)
+    assert settings.keep_runs_days == 90
     assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
     assert settings.ui_url == "http://localhost:3000"
 
@@ -49,6 +51,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_TICK_SECONDS": "30",
             "CDR_FETCH_CONCURRENCY": "2",
             "CDR_AGREEMENT_SAMPLE": "0",
+            "CDR_KEEP_RUNS_DAYS": "30",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
             "CDR_UI_URL": "https://dagster.example/",
         }
@@ -63,6 +66,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         tick_s=30,
         fetch_concurrency=2,
         agreement_sample=0,
+        keep_runs_days=30,
         alert_webhook_url="https://hooks.example/secret",
         ui_url="https://dagster.example",
     )

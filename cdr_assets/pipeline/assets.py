@@ -17,13 +17,14 @@ from cdr_assets.days import describe_days
 from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.checks import ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
+from cdr_assets.pipeline.failures import failure
+from cdr_assets.pipeline.live_run import PARTITION_TAG, LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.resources import (
     EnableXResource,
     LandingResource,
     WarehouseResource,
     account_client,
-    failure,
 )
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
@@ -31,20 +32,18 @@ from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 OWNERS = ["team:cdr"]
 GROUP = "cdr"
 
-PARTITION_TAG = "dagster/partition"
-
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 LANDED = {
-    PERIOD_CDR: "CDRs as EnableX sent them. Source: GET /cdr/period/{day}/{day}. One record per line, byte for byte, in "
-    "the landing zone under the UTC day of its own trans_date. A rerun asks again and adds new records and newer "
+    PERIOD_CDR: "CDRs as EnableX sent them. Source: GET /cdr/period/{day}/{day}. One record per line, byte for byte, "
+    "in the landing zone under the UTC day of its own trans_date. A rerun asks again and adds new records and newer "
     "versions; records that the newer answer lacks are kept.",
     ROOM_CDR: "CDRs of one room as EnableX sent them. Source: GET /cdr/room/{room_id}, or with dates "
     "/cdr/room-period/{room_id}/{from}/{to}, asked for by the job fetch_room. One record per line, in the landing zone "
     "under its own UTC day. Every fetch adds new records and newer versions.",
-    CONFERENCE_CDR: "CDRs of one conference as EnableX sent them. Source: GET /cdr/conf/{conf_num}, asked for by the job "
-    "fetch_conference. One record per line, in the landing zone under its own UTC day. Every fetch adds new records and "
-    "newer versions.",
+    CONFERENCE_CDR: "CDRs of one conference as EnableX sent them. Source: GET /cdr/conf/{conf_num}, asked for by the "
+    "job fetch_conference. One record per line, in the landing zone under its own UTC day. Every fetch adds new "
+    "records and newer versions.",
 }
 """The landed assets and their descriptions."""
 
@@ -121,8 +120,11 @@ def daily_assets(
         enablex: EnableXResource,
         landing: LandingResource,
         warehouse: WarehouseResource,
+        live_run: LiveRun,
     ) -> Iterator[Event]:
         assets = {key.to_user_string() for key in context.selected_asset_keys}
+        if config.replace and PERIOD_CDR not in assets:
+            raise dg.Failure(f"replace is for runs that fetch: select {PERIOD_CDR} too", allow_retries=False)
         with DailyRun(
             landing.zone,
             warehouse.warehouse,
@@ -157,9 +159,10 @@ def daily_assets(
     def evaluate_checks(context: dg.AssetExecutionContext, run: DailyRun) -> Iterator[Event]:
         """Looks at every day again: "Execute" on checks, in the UI, comes without a partition."""
         selected = {key.name for key in context.selected_asset_check_keys}
-        days = run.look_again(selected)
-        if days and ROUTES_AGREE.name in selected:
-            run.reconcile(days[-1], agreement_sample)
+        run.look_again(selected)
+        if ROUTES_AGREE.name in selected:
+            for day in run.days_to_reconcile():
+                run.reconcile(day, agreement_sample)
         yield from results(context, run, {key.asset_key.to_user_string() for key in context.selected_asset_check_keys})
 
     def results(context: dg.AssetExecutionContext, run: DailyRun, assets: set[str]) -> Iterator[Event]:

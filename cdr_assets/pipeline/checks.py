@@ -1,8 +1,8 @@
 """The checks as Dagster shows them: one result per check and run, over every day that has an open finding.
 
-A result of Dagster's replaces the one before it, whatever days that was about. So each result is computed from the
-findings that the warehouse keeps: it stays red, and names the days, until each of them was looked at again and is clean,
-or was acknowledged. A check that a run does not look at gets no result from it, unless it is red.
+In Dagster, a new result replaces the one before it, whatever days that was about. So each result is computed from the
+findings that the warehouse keeps: it stays red, and names the days, until each of them was looked at again and is
+clean, or was acknowledged. A check that a run does not look at gets no result from it, unless it is red.
 """
 
 from __future__ import annotations
@@ -55,6 +55,15 @@ def checks_of(assets: Collection[str], with_routes: bool) -> Iterator[tuple[str,
     for asset, checks in CHECKS.items():
         if asset in assets:
             yield from ((asset, check) for check in checks if check is not ROUTES_AGREE or with_routes)
+
+
+def check_named(name: str) -> tuple[str, Check]:
+    """The check of that name, with its asset. Raises ValueError if there is none."""
+    for asset, check in checks_of(CHECKS, with_routes=True):
+        if check.name == name:
+            return asset, check
+    names = ", ".join(check.name for _, check in checks_of(CHECKS, with_routes=True))
+    raise ValueError(f"there is no check {name}; the checks are {names}")
 
 
 def check_specs(with_routes: bool) -> list[dg.AssetCheckSpec]:

@@ -17,7 +17,7 @@ from cdr_assets.pipeline.checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findi
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
-from cdr_assets.warehouse.checks import Finding
+from cdr_assets.warehouse.checks import Finding, kept_findings
 from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
@@ -97,7 +97,7 @@ class DailyRun:
             yield outcome
 
     def reconcile(self, day: date, sample: int) -> None:
-        """Compares the other routes with the table, for some rooms and conferences of the day, and keeps the finding."""
+        """Compares the other routes with the table, for some rooms and conferences of the day."""
         self._lease.release()
         with self._client() as client:
             found = reconcile(self._warehouse.connect, client, self.zone, day, sample)
@@ -109,14 +109,20 @@ class DailyRun:
             self._warehouse.keep(connection, [finding])
         self._note(table, [ROUTES_AGREE], day)
 
-    def look_again(self, checks: Collection[str]) -> list[date]:
-        """Evaluates those of the checks that are about tables, on every day. Returns the days that have records."""
+    def days_to_reconcile(self) -> list[date]:
+        """The days on which the routes did not agree, and the last day that has records."""
+        with self._lease.connection() as connection:
+            kept = kept_findings(connection, CALL_DETAIL_RECORDS.name, ROUTES_AGREE)
+            last = self._warehouse.days(connection, CALL_DETAIL_RECORDS)[-1:]
+        return sorted({*last, *(finding.usage_date for finding in kept)})
+
+    def look_again(self, checks: Collection[str]) -> None:
+        """Evaluates those of the checks that are about tables, on every day."""
         with self._lease.connection() as connection:
             for table in DAILY_TABLES:
                 wanted = [check for check in table.checks if check.name in checks]
                 for day in self._warehouse.look_again(connection, table, wanted):
                     self._note(table.name, wanted, day)
-            return self._warehouse.days(connection, CALL_DETAIL_RECORDS)
 
     def _note(self, asset: str, checks: Iterable[Check], day: date) -> None:
         for check in checks:

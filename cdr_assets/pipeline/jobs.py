@@ -1,18 +1,25 @@
 """Jobs: what can be launched by name."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 from pydantic import Field
 
-from cdr_assets.days import describe_days
+from cdr_assets.days import describe_days, parse_day
+from cdr_assets.enablex.errors import BadParameter
 from cdr_assets.landing.ingest import IngestResult, ingest
+from cdr_assets.pipeline.checks import check_named, evaluation
 from cdr_assets.pipeline.events import change_metadata
+from cdr_assets.pipeline.failures import failure
+from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.resources import (
     EnableXResource,
     LandingResource,
+    WarehouseResource,
     account_client,
-    failure,
 )
+from cdr_assets.warehouse.checks import kept_findings
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
 TABLES = [table.name for table in DAILY_TABLES]
@@ -22,7 +29,7 @@ TABLES = [table.name for table in DAILY_TABLES]
 daily_cdr = dg.define_asset_job(
     "daily_cdr",
     selection=dg.AssetSelection.assets(PERIOD_CDR, *TABLES).without_checks(),
-    description="Lands a UTC day, or each day of a range, builds its tables and checks them.",
+    description="Fetches a UTC day, or each day of a range, builds its tables and checks them.",
 )
 
 rebuild = dg.define_asset_job(
@@ -54,14 +61,19 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
 
     @dg.op(name="fetch_room", out=dg.Out(dg.Nothing))
     def op(
-        context: dg.OpExecutionContext, config: RoomConfig, enablex: EnableXResource, landing: LandingResource
+        context: dg.OpExecutionContext,
+        config: RoomConfig,
+        enablex: EnableXResource,
+        landing: LandingResource,
+        live_run: LiveRun,
     ) -> None:
+        if not config.room_id.strip():
+            raise failure(context, BadParameter("room_id is empty: give the id of the room to fetch"))
+        if bool(config.from_date) != bool(config.to_date):
+            given, lacking = ("from_date", "to_date") if config.from_date else ("to_date", "from_date")
+            problem = f"{given} is given without {lacking}: give both for a period, or none for all its days"
+            raise failure(context, BadParameter(problem))
         try:
-            if bool(config.from_date) != bool(config.to_date):
-                given, lacking = ("from_date", "to_date") if config.from_date else ("to_date", "from_date")
-                raise ValueError(
-                    f"{given} is given without {lacking}: give both for a period, or none for all its days"
-                )
             with account_client(enablex, landing.zone) as client:
                 if config.from_date and config.to_date:
                     request = f"GET /cdr/room-period/{config.room_id}/{config.from_date}/{config.to_date}"
@@ -86,8 +98,14 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
 
     @dg.op(name="fetch_conference", out=dg.Out(dg.Nothing))
     def op(
-        context: dg.OpExecutionContext, config: ConferenceConfig, enablex: EnableXResource, landing: LandingResource
+        context: dg.OpExecutionContext,
+        config: ConferenceConfig,
+        enablex: EnableXResource,
+        landing: LandingResource,
+        live_run: LiveRun,
     ) -> None:
+        if not config.conf_num.strip():
+            raise failure(context, BadParameter("conf_num is empty: give the number of the conference to fetch"))
         try:
             with account_client(enablex, landing.zone) as client:
                 ingested = ingest(landing.zone, client.conference(config.conf_num), "conf")
@@ -96,6 +114,46 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
         report(context, utc_days, CONFERENCE_CDR, f"GET /cdr/conf/{config.conf_num}", ingested)
 
     return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
+
+
+class AcknowledgeConfig(dg.Config):
+    """Which findings to acknowledge, and why."""
+
+    check: str = Field(description="The check's name, for example no_field_was_lost_to_its_type.")
+    first_day: str = Field(description="First UTC day, YYYY-MM-DD.")
+    last_day: str | None = Field(default=None, description="Last UTC day, YYYY-MM-DD; the first day if left out.")
+    note: str = Field(description="Why the findings are accepted. Shown with the check.")
+
+
+def acknowledge() -> dg.JobDefinition:
+    """Closes findings that cannot be mended, with a note."""
+
+    @dg.op(name="acknowledge", out=dg.Out(dg.Nothing))
+    def op(
+        context: dg.OpExecutionContext, config: AcknowledgeConfig, warehouse: WarehouseResource, live_run: LiveRun
+    ) -> Iterator[dg.AssetCheckEvaluation]:
+        try:
+            asset, check = check_named(config.check)
+            first = parse_day("first_day", config.first_day)
+            last = parse_day("last_day", config.last_day) if config.last_day else first
+            if last < first:
+                raise ValueError(f"first_day {first} is after last_day {last}")
+            days = warehouse.warehouse.acknowledge(check.name, first, last, config.note)
+            if not days:
+                raise ValueError(f"{check.name} has no open finding on {describe_days([first, last])}")
+            context.log.info(f"Acknowledged {check.name} on {describe_days(days)}: {config.note}")
+            with warehouse.warehouse.connect() as connection:
+                kept = kept_findings(connection, asset, check)
+        except Exception as error:
+            raise failure(context, error) from error
+        yield evaluation(asset, check, [], kept)
+
+    return _job(
+        op,
+        AcknowledgeConfig,
+        "Acknowledges the open findings of a check on a day, or on each day of a range. They are shown as "
+        "acknowledged, and open again when they change. A blocking check lets an acknowledged day through.",
+    )
 
 
 def report(
@@ -125,6 +183,6 @@ def report(
 def _job(op: dg.OpDefinition, config: type[dg.Config], description: str) -> dg.JobDefinition:
     # The graph has a name of its own, since the op has the job's.
     graph = dg.GraphDefinition(f"{op.name}_graph", node_defs=[op], description=description)
-    # Shown in the launchpad, to be filled in; what stays empty is as if it were not there.
+    # Shown in the launchpad, to be filled in. An optional field that stays empty counts as not given.
     blank = dict.fromkeys(config.model_fields, "")
     return graph.to_job(op.name, description=description, config={"ops": {op.name: {"config": blank}}})

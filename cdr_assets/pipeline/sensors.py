@@ -1,45 +1,48 @@
-"""Sensors: they read what Dagster and the disk know, let `decisions` decide, and request its runs."""
+"""Sensors: each reads what Dagster and the disk know, lets `scheduling` plan, and requests the planned runs."""
 
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta, timezone
 from itertools import takewhile
+from pathlib import Path
 from typing import TypeAlias
 
 import dagster as dg
-import requests
-from dagster import RunsFilter
+from dagster import RunsFilter, RunStatusChangeRecordsFilter
 
+from cdr_assets.days import DAY, days_between
 from cdr_assets.pipeline import jobs, scheduling
-from cdr_assets.pipeline.names import PERIOD_CDR as PERIOD
-from cdr_assets.pipeline.resources import FAILED_DAY_TAG, REFUSAL_TAG, Clock, LandingResource, WarehouseResource
-from cdr_assets.pipeline.scheduling import Answers, Decision, Refusal, Runs, Timing
+from cdr_assets.pipeline.alerts import Outbox, alert_text, post_to_webhook
+from cdr_assets.pipeline.live_run import (
+    ACCOUNT_ERROR_TAG,
+    FAILED_DAY_TAG,
+    PARTITION_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    REFUSED_CREDENTIALS_TAG,
+    range_tag,
+)
+from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
+from cdr_assets.pipeline.project_runs import (
+    DIED_TAG,
+    FAILED,
+    IN_FLIGHT,
+    ON_DEMAND_JOBS,
+    days_of,
+    fetches_or_builds_days,
+    is_of_this_project,
+    parse_days,
+    report_dead_runs,
+)
+from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
+from cdr_assets.pipeline.retention import delete_old_runs, delete_old_tick_logs
+from cdr_assets.pipeline.scheduling import ACCOUNT_ERROR_COOLDOWN, AccountError, Decision, Responses, Runs, Timing
 from cdr_assets.warehouse.tables import DAILY_TABLES
-
-# Runs of these jobs and of any selection of these assets are the ones to look at; "Materialize" in the UI, backfills
-# and the command line run assets without the job's name.
-ASSETS = frozenset(dg.AssetKey(asset) for asset in (PERIOD, *(table.name for table in DAILY_TABLES)))
-JOBS = (jobs.daily_cdr.name, jobs.rebuild.name)
-
-IN_FLIGHT = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-
-# A run whose machine went down stays "started" in Dagster for ever.
-LONGEST_RUN = timedelta(days=1)
 
 # Long enough to count the daily tries of a day that goes on failing.
 FAILURES_REMEMBERED = timedelta(days=8)
 
-PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-
-ALERT_TIMEOUT_S = 10
+ALERT_TICK_S = 30
+RETENTION_TICK_S = 3600
 
 Requests: TypeAlias = dg.SensorResult | dg.SkipReason
 
@@ -54,12 +57,14 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Fetches every UTC day once it has closed and settled, back to the start date; failed days again.",
     )
-    def sensor(context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource) -> Requests:
+    def sensor(
+        context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
+    ) -> Requests:
         now, instance = clock.now(), context.instance
-        fetched = _days(instance.get_materialized_partitions(dg.AssetKey(PERIOD)))
+        fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
         complete = fetched.intersection(landing.zone.days())
-        decision = scheduling.closed_days(now, utc_days.start.date(), complete, runs(instance, now), timing)
-        return _result(context, decision)
+        known = runs(context, now, landing, enablex)
+        return _result(context, scheduling.plan_missing(now, utc_days.start.date(), complete, known, timing))
 
     return sensor
 
@@ -74,23 +79,26 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Fetches the last closed days again, for CDRs that appeared late; tables follow what changed.",
     )
-    def sensor(context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource) -> Requests:
-        now, instance = clock.now(), context.instance
+    def sensor(
+        context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
+    ) -> Requests:
+        now = clock.now()
         last = timing.last_due(now)
-        recent = scheduling.days_between(last - scheduling.DAY * timing.settling_days, last)
+        recent = days_between(last - DAY * timing.lookback_days, last)
         # A day that is gone from the landing zone is for closed_days to fetch.
         recent = [day for day in recent if landing.zone.files(day)]
-        decision = scheduling.settling_days(
-            now, utc_days.start.date(), answers(instance, recent), runs(instance, now), timing
+        known = runs(context, now, landing, enablex)
+        decision = scheduling.plan_refetch(
+            now, utc_days.start.date(), responses(context.instance, recent), known, timing
         )
-        # The landing asset alone: an answer that brings nothing new leaves the tables as they are.
-        return _result(context, decision, [dg.AssetKey(PERIOD)])
+        # The landing asset alone: a response without anything new leaves the tables as they are.
+        return _result(context, decision, [dg.AssetKey(PERIOD_CDR)])
 
     return sensor
 
 
 def landed_days(utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.SensorDefinition:
-    """Requests the days whose tables are not built from what landed."""
+    """Requests the days whose tables are not built from what is in the landing zone."""
 
     @dg.sensor(
         name="landed_days",
@@ -105,125 +113,186 @@ def landed_days(utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.Sens
         now = clock.now()
         first, closed = utc_days.start.date(), now.date()
         landed = {day: files for day, files in landing.zone.days().items() if first <= day < closed}
-        decision = scheduling.landed_days(
-            now, landed, warehouse.warehouse.build_log.built_days(DAILY_TABLES), runs(context.instance, now)
+        known = runs(context, now, landing)
+        return _result(
+            context, scheduling.plan_rebuild(now, landed, warehouse.warehouse.build_log.built_days(DAILY_TABLES), known)
         )
-        return _result(context, decision)
 
     return sensor
 
 
 def failed_runs(webhook_url: str, ui_url: str) -> dg.SensorDefinition:
-    """Posts run failures, failed blocking checks among them, to `webhook_url`; to nobody where it is empty."""
+    """Posts failed runs, those stopped by a blocking check included, to `webhook_url`; to nobody where it is empty."""
 
-    @dg.run_failure_sensor(
+    @dg.sensor(
         name="failed_runs",
+        minimum_interval_seconds=ALERT_TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Posts every failed run to CDR_ALERT_WEBHOOK_URL: what failed, its days, why, and where to look.",
+        description="Posts every failed run to CDR_ALERT_WEBHOOK_URL: what failed, its days, why, and where to look. "
+        "Tries again for 3 days while the webhook does not take it.",
     )
-    def sensor(context: dg.RunFailureSensorContext) -> None:
-        if not webhook_url:
-            return
-        try:
-            answer = requests.post(webhook_url, json={"text": alert(context, ui_url)}, timeout=ALERT_TIMEOUT_S)
-            outcome = f"answered {answer.status_code}"
-        except requests.RequestException as error:
-            # The error's own text holds the URL, which is a secret.
-            outcome = f"could not be reached ({type(error).__name__})"
-        context.log.info(f"The alert webhook {outcome} for run {context.dagster_run.run_id}")
+    def sensor(context: dg.SensorEvaluationContext, clock: Clock) -> dg.SkipReason:
+        now, instance = clock.now(), context.instance
+        outbox = Outbox.read(context.cursor) if webhook_url else None
+        if outbox is None:
+            context.update_cursor(Outbox(_newest_failure(instance)).write())
+            return dg.SkipReason(
+                "runs that fail from now on are posted" if webhook_url else "CDR_ALERT_WEBHOOK_URL is not set"
+            )
+
+        def post(run_id: str) -> str:
+            run = instance.get_run_by_id(run_id)
+            text = alert_text(instance, run, ui_url) if run else f"A run failed and was deleted since: {run_id}"
+            return post_to_webhook(webhook_url, {"text": text})
+
+        failures = RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=outbox.last_event)
+        for record in instance.fetch_run_status_changes(failures, limit=100, ascending=True).records:
+            outbox.last_event = record.storage_id
+            run = instance.get_run_by_id(record.run_id)
+            if run and is_of_this_project(run):
+                outbox.add(run.run_id, now)
+        for run_id, problem, was_last_try in outbox.deliver(now, post):
+            if problem and was_last_try:
+                context.log.error(f"The alert for run {run_id} is dropped: for 3 days the webhook {problem}")
+            elif problem:
+                context.log.warning(f"The alert webhook {problem} for run {run_id}; it is tried again")
+            else:
+                context.log.info(f"The alert webhook took the alert for run {run_id}")
+        for run_id in outbox.drop_excess():
+            context.log.error(f"The alert for run {run_id} is dropped: too many alerts wait for the webhook")
+        context.update_cursor(outbox.write())
+        if outbox.next_try is None:
+            return dg.SkipReason("every failed run is posted")
+        when = f"{outbox.next_try:%Y-%m-%d %H:%M:%S UTC}"
+        return dg.SkipReason(f"{len(outbox.waiting)} alerts are not delivered; the next try is at {when}")
 
     return sensor
 
 
-def alert(context: dg.RunFailureSensorContext, ui_url: str) -> str:
-    """A failed run in words: its assets or job, its days, the reason, a link."""
-    run = context.dagster_run
-    what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
-    days = run.tags.get(PARTITION_TAG) or "...".join(
-        run.tags[tag] for tag in (RANGE_START_TAG, RANGE_END_TAG) if tag in run.tags
+def _newest_failure(instance: dg.DagsterInstance) -> int:
+    newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
+    return newest[0].storage_id if newest else -1
+
+
+def old_runs(keep_days: int) -> dg.SensorDefinition:
+    """Deletes runs that ended more than `keep_days` days ago from Dagster's state; none where that is 0."""
+
+    @dg.sensor(
+        name="old_runs",
+        minimum_interval_seconds=RETENTION_TICK_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Deletes runs older than CDR_KEEP_RUNS_DAYS, with their logs. Keeps those with the newest "
+        "materialization of a day or the newest result of a check. Records and tables are not touched.",
     )
-    reason = "\n".join(map(_reason, context.get_step_failure_events())) or context.failure_event.message
-    return f"{what} failed{f' on {days}' if days else ''}\n{reason}\n{ui_url}/runs/{run.run_id}"
+    def sensor(context: dg.SensorEvaluationContext, clock: Clock) -> dg.SkipReason:
+        if not keep_days:
+            return dg.SkipReason("every run is kept: CDR_KEEP_RUNS_DAYS is 0")
+        # The failures of the last days decide when a day is tried again.
+        before = clock.now() - max(DAY * keep_days, FAILURES_REMEMBERED)
+        resume_after = datetime.fromisoformat(context.cursor) if context.cursor else None
+        portion = delete_old_runs(context.instance, before, resume_after)
+        if context.repository_name:
+            delete_old_tick_logs(context.instance, context.repository_name, before)
+        context.update_cursor(portion.resume_after.isoformat() if portion.resume_after else "")
+        return dg.SkipReason(
+            f"{portion.deleted} runs from before {before:%Y-%m-%d} deleted; {portion.kept} kept, since they hold the "
+            "newest state of a day or a check"
+        )
+
+    return sensor
 
 
-def _reason(event: dg.DagsterEvent) -> str:
-    failure = event.step_failure_data
-    if failure.user_failure_data and failure.user_failure_data.description:
-        return failure.user_failure_data.description
-    # What the step raised is the cause of Dagster's own error.
-    error = failure.error and (failure.error.cause or failure.error)
-    return error.message.strip() if error else event.message or ""
+def runs(
+    context: dg.SensorEvaluationContext,
+    now: datetime,
+    landing: LandingResource,
+    enablex: EnableXResource | None = None,
+) -> Runs:
+    """The runs in flight and the failed ones, whoever launched them. Reports those that died as failed first.
 
-
-def runs(instance: dg.DagsterInstance, now: datetime) -> Runs:
-    """What the runs under way and the failed ones say of the days, whoever launched them."""
-    flying = [
+    Without `enablex` a refused account is not looked for.
+    """
+    instance = context.instance
+    for run_id in report_dead_runs(instance, Path(landing.data_dir), now):
+        context.log.warning(f"Run {run_id} is reported as failed: its process is gone")
+    in_flight = [
         record.dagster_run
         for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))
-        if _is_ours(record.dagster_run) and not _is_lost(record, now)
+        if fetches_or_builds_days(record.dagster_run)
     ]
     failures: dict[date, list[datetime]] = {}
-    refusals = []
+    died: set[date] = set()
+    refused: list[tuple[datetime, dg.DagsterRun]] = []
     remembered = RunsFilter(statuses=FAILED, updated_after=now - FAILURES_REMEMBERED)
     for record in instance.get_run_records(remembered, ascending=True):
         run = record.dagster_run
-        if not _is_ours(run):
-            continue
         when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
+        if run.tags.get(ACCOUNT_ERROR_TAG) and is_of_this_project(run):
+            # No fault of the day, which goes on with the others once the account is mended.
+            refused.append((when, run))
+            continue
+        if not fetches_or_builds_days(run):
+            continue
         # A run that could say where it failed leaves its other days as they are: done, or never begun.
-        failed = _days([run.tags[FAILED_DAY_TAG]]) if FAILED_DAY_TAG in run.tags else days_of(run)
+        failed = parse_days([run.tags[FAILED_DAY_TAG]]) if run.tags.get(FAILED_DAY_TAG) else days_of(run)
+        if DIED_TAG in run.tags:
+            # A machine that goes down once is no fault of the days; one that dies of the same day again may be.
+            failed, died = failed & died, died | failed
         for day in failed:
             failures.setdefault(day, []).append(when)
-        if REFUSAL_TAG in run.tags:
-            refusals.append(Refusal(when, run.tags[REFUSAL_TAG]))
     return Runs(
-        frozenset(day for run in flying for day in days_of(run)),
-        len(flying),
+        frozenset(day for run in in_flight for day in days_of(run)),
+        len(in_flight),
         failures,
-        max(refusals, key=lambda refusal: refusal.when, default=None),
+        _account_error(instance, now, refused, enablex) if enablex else None,
     )
 
 
-def answers(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Answers]:
-    """The last answers of the period route for each day that has one."""
-    found: dict[date, Answers] = {}
+def _account_error(
+    instance: dg.DagsterInstance,
+    now: datetime,
+    refused: list[tuple[datetime, dg.DagsterRun]],
+    enablex: EnableXResource,
+) -> AccountError | None:
+    """The newest refusal of the credentials that are set now, unless a fetch succeeded since."""
+    for when, run in sorted(refused, key=lambda each: each[0], reverse=True):
+        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetched_since(instance, when):
+            return None
+        credentials = run.tags.get(REFUSED_CREDENTIALS_TAG)
+        if not credentials or enablex.has_credentials(credentials):
+            return AccountError(when, run.tags[ACCOUNT_ERROR_TAG])
+    return None
+
+
+def _fetched_since(instance: dg.DagsterInstance, when: datetime) -> bool:
+    landed = [dg.AssetKey(asset) for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)]
+    newest = instance.get_latest_materialization_events(landed).values()
+    # What somebody reported by hand has no run.
+    if any(event and event.run_id and event.timestamp > when.timestamp() for event in newest):
+        return True
+    # A fetch on demand that found no records materializes nothing.
+    return any(
+        instance.get_runs_count(RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=when))
+        for job in ON_DEMAND_JOBS
+    )
+
+
+def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Responses]:
+    """The last responses of the period route for each day that has one."""
+    found: dict[date, Responses] = {}
     for day in days:
-        # Day by day, since the many answers of one would crowd out the few of another.
-        wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD), asset_partitions=[day.isoformat()])
-        records = instance.fetch_materializations(wanted, limit=scheduling.QUIET_ANSWERS).records
+        # Day by day, since the many responses of one would crowd out the few of another.
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD_CDR), asset_partitions=[day.isoformat()])
+        records = instance.fetch_materializations(wanted, limit=scheduling.MAX_UNCHANGED_RESPONSES).records
         if records:
-            quiet = len(list(takewhile(_is_quiet, records)))
-            found[day] = Answers(datetime.fromtimestamp(records[0].timestamp, timezone.utc), quiet)
+            unchanged = len(list(takewhile(_is_unchanged, records)))
+            found[day] = Responses(datetime.fromtimestamp(records[0].timestamp, timezone.utc), unchanged)
     return found
 
 
-def _is_quiet(answer: dg.EventLogRecord) -> bool:
-    metadata = answer.asset_materialization.metadata if answer.asset_materialization else {}
+def _is_unchanged(response: dg.EventLogRecord) -> bool:
+    metadata = response.asset_materialization.metadata if response.asset_materialization else {}
     return all(name in metadata and metadata[name].value == 0 for name in ("new_records", "changed_records"))
-
-
-def days_of(run: dg.DagsterRun) -> set[date]:
-    """The days that a run is about: of its partition, or of its range."""
-    ends = _days(run.tags[tag] for tag in (PARTITION_TAG, RANGE_START_TAG, RANGE_END_TAG) if tag in run.tags)
-    return set(scheduling.days_between(min(ends), max(ends))) if ends else set()
-
-
-def _is_ours(run: dg.DagsterRun) -> bool:
-    return bool(ASSETS.intersection(run.asset_selection)) if run.asset_selection else run.job_name in JOBS
-
-
-def _is_lost(record: dg.RunRecord, now: datetime) -> bool:
-    started = record.start_time
-    return started is not None and now - datetime.fromtimestamp(started, timezone.utc) > LONGEST_RUN
-
-
-def _days(keys: Iterable[str]) -> set[date]:
-    days = set()
-    for key in keys:
-        # Anybody may report a partition, and tag a run, as they like.
-        with suppress(ValueError):
-            days.add(date.fromisoformat(key))
-    return days
 
 
 def _result(
@@ -231,7 +300,7 @@ def _result(
 ) -> Requests:
     if not decision.runs:
         return dg.SkipReason(decision.reason)
-    # Two ticks that see the same newest run see the same state, and their requests are taken once.
+    # Two ticks that see the same newest run see the same state. Dagster takes requests with the same key once.
     newest = [record.dagster_run.run_id for record in context.instance.get_run_records(limit=1)]
     context.log.info(decision.reason)
     return dg.SensorResult(
@@ -249,4 +318,5 @@ def _result(
 def _tags(days: list[date]) -> Mapping[str, str]:
     if len(days) == 1:
         return {PARTITION_TAG: days[0].isoformat()}
-    return {RANGE_START_TAG: days[0].isoformat(), RANGE_END_TAG: days[-1].isoformat()}
+    tags = {RANGE_START_TAG: days[0].isoformat(), RANGE_END_TAG: days[-1].isoformat()}
+    return {**tags, **range_tag(tags)}

@@ -1,4 +1,4 @@
-"""The warehouse of one data folder: build a day's partitions, check them, export them, and note what they were built from."""
+"""The warehouse of one data folder: it builds the partitions of a day, checks them, exports them and logs the build."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The checks: what was found, kept per check and UTC day in `check_findings` until the day is looked at again.
 
-A finding stays open until a later look at its day finds nothing, or a person acknowledges it. An acknowledged finding is
-open again as soon as its count or its sample changes.
+A finding stays open until a later look at its day finds nothing, or a person acknowledges it. An acknowledged finding
+is open again as soon as its count or its sample changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BlockedByCheck(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look at one day found: how many rows contradict the check, and up to ten of them. A count of 0 is clean."""
+    """What one look at one day found: how many rows contradict the check, and up to ten of them. 0 rows: clean."""
 
     asset: str
     check: Check

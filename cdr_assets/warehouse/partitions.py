@@ -1,4 +1,4 @@
-"""How a partition of a table is replaced: one function per way of doing it. Each runs inside its caller's transaction."""
+"""How a partition of a table is replaced: one function per way of doing it, inside the caller's transaction."""
 
 from __future__ import annotations
 

@@ -19,15 +19,15 @@ CALL_DETAIL_RECORDS = Table(
         Check(
             "cdr_id_is_unique",
             "No cdr_id is in the table twice, on the day itself or within 7 days of it.",
-            "Of a record whose newer version has another trans_date only the newest is kept, so these rows were written "
-            "by something else: run the job rebuild for the days in the sample.",
+            "Of a record whose newer version has another trans_date only the newest is kept, so something else wrote "
+            "these rows: run the job rebuild for the days in the sample.",
             blocking=True,
         ),
         Check(
             "every_record_lies_in_its_partition",
             "Every record lies under the UTC day of its own trans_date.",
-            "Files under this day's landing folder hold records of other days: move them to the folder of their day, or "
-            "fetch the day again with replace: true.",
+            "A file in this day's landing folder has records of other days: move it out of the landing zone and fetch "
+            "those days again.",
             blocking=True,
         ),
         Check(
@@ -56,7 +56,8 @@ ROOM_USAGE = Table(
         Check(
             "room_usage_adds_up",
             "Connections and minutes of every room are those of its records.",
-            "Materialize room_usage for these days. If the check still fails, a sum of minutes does not fit its column.",
+            "Materialize room_usage for these days. If the check still fails, a sum of minutes does not fit its "
+            "column.",
             blocking=True,
         ),
     ),
@@ -84,8 +85,8 @@ CONFERENCE_USAGE = Table(
 CHECK_FINDINGS = Table(
     "check_findings",
     grain="per check and UTC day with an open or acknowledged finding",
-    description="Findings of the checks. One row per check and UTC day with an open or acknowledged finding, none for a "
-    "clean day. Building or checking a day replaces its findings.",
+    description="Findings of the checks. One row per check and UTC day with an open or acknowledged finding, none for "
+    "a clean day. Building or checking a day replaces its findings.",
     build=None,
 )
 

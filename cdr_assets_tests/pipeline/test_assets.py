@@ -16,13 +16,15 @@ import duckdb
 import pytest
 import zstandard
 
-from cdr_assets.database import TABLES, Warehouse, columns
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets.warehouse.checks import BlockedByCheck, Report
-from cdr_assets_tests.expected import assert_exact, in_order, read
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.checks import look
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS
+from cdr_assets.warehouse.tables import table as table_named
+from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, checks, failure, record, red
+from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, checks, failure, record, red, sample_of
 from cdr_assets_tests.reference import Record, utc_day
 
 DAY = date(2026, 11, 2)
@@ -89,7 +91,7 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
 def test_dagster_shows_the_columns_of_each_table(location: Location, table: str) -> None:
     schema = location.definitions.resolve_assets_def(table).metadata_by_key[dg.AssetKey(table)]["dagster/column_schema"]
     shown = [(column.name, column.type, column.description) for column in schema.columns]
-    assert shown == list(columns(table))
+    assert shown == list(table_named(table).columns)
     assert all(description for _, _, description in shown)
 
 
@@ -384,8 +386,7 @@ def test_a_warning_names_what_it_found_and_the_day_is_built_all_the_same(
     assert evaluation.metadata["count"].value == 1
     assert evaluation.metadata["days"].value == f"{DAY}...{NEXT}"
     assert str(NEXT) in evaluation.description
-    assert str(NEXT) in evaluation.metadata["sample"].value
-    assert str(DAY) not in evaluation.metadata["sample"].value
+    assert {row["usage_date"] for row in sample_of(evaluation)} == {str(NEXT)}
     assert evaluation.metadata["what_to_do"].value
     assert [scripted.materialized_days(asset) for asset in ASSETS] == [{str(DAY), str(NEXT)}] * 4
     for other, green in checks(result).items():
@@ -425,7 +426,7 @@ def test_an_error_stops_the_tables_below(
     assert evaluation.metadata["count"].value == 1
     assert evaluation.metadata["days"].value == str(NEXT)
     assert str(NEXT) in evaluation.description
-    assert f"| {sample} |" in evaluation.metadata["sample"].value
+    assert sample in [value for row in sample_of(evaluation) for value in row.values()]
     assert evaluation.metadata["what_to_do"].value
     assert [asset for asset in ASSETS if str(NEXT) in scripted.materialized_days(asset)] == built
     for table in {*TABLES} - {*built}:
@@ -436,20 +437,15 @@ def test_an_error_stops_the_tables_below(
 def test_a_row_written_past_the_code_location_is_an_error(scripted: Location, script: Script, other_day: date) -> None:
     script.holds(DAY, record("twice", DAY), record("once", DAY))
     scripted.run(DAY)
-    report = Report([dg.AssetCheckKey(dg.AssetKey("call_detail_records"), "cdr_id_is_unique")])
+    (check,) = (check for check in CALL_DETAIL_RECORDS.checks if check.name == "cdr_id_is_unique")
     with duckdb.connect(scripted.warehouse) as connection:
-        report.take_table(connection, "call_detail_records", DAY)
         connection.execute(
             "INSERT INTO call_detail_records BY NAME SELECT ?::DATE AS usage_date, 'twice' AS cdr_id", [other_day]
         )
-        with pytest.raises(BlockedByCheck, match="cdr_id_is_unique"):
-            report.take_table(connection, "call_detail_records", DAY)
-    (evaluation,) = report.results()
-    assert not evaluation.passed
-    assert evaluation.severity == dg.AssetCheckSeverity.ERROR
-    assert evaluation.metadata["count"].value == 1
-    assert f"| twice | {DAY}, {other_day} |" in evaluation.metadata["sample"].value
-    assert evaluation.metadata["what_to_do"].value
+        finding = look(connection, CALL_DETAIL_RECORDS, check, DAY)
+    assert check.blocking
+    assert finding.count == 1
+    assert finding.sample == [{"cdr_id": "twice", "usage_dates": f"{DAY}, {other_day}"}]
 
     assert scripted.run(DAY).success
     assert_exact(scripted.warehouse, [record("twice", DAY), record("once", DAY)])
@@ -471,7 +467,7 @@ def test_a_sample_is_short_however_much_was_found(scripted: Location, script: Sc
     script.holds(DAY, *(record(str(number), DAY, sip="perhaps") for number in range(50)))
     evaluation = checks(scripted.run(DAY))["no_field_was_lost_to_its_type"]
     assert evaluation.metadata["count"].value == 50
-    assert evaluation.metadata["sample"].value.count(str(DAY)) == 10
+    assert len(sample_of(evaluation)) == 10
 
 
 def test_a_range_names_the_days_that_a_check_failed_on(scripted: Location, script: Script) -> None:
@@ -520,10 +516,10 @@ def test_the_warehouse_is_free_while_an_answer_is_awaited(scripted: Location, sc
     script.holds(DAY, record("a", DAY))
 
     def after_a_look_at_the_day_before(handler: BaseHTTPRequestHandler) -> None:
-        while not list(scripted.data_dir.glob(f"built/conference_usage/{DAY}.*")):
-            time.sleep(0.01)
-        with Warehouse(scripted.warehouse, patience_s=20).connect() as connection:
-            seen.extend(connection.execute("SELECT connections FROM conference_usage").fetchone() or ())
+        deadline = time.monotonic() + 20
+        while not seen and time.monotonic() < deadline:
+            with Warehouse(scripted.warehouse, patience_s=20).connect() as connection:
+                seen.extend(connection.execute("SELECT connections FROM conference_usage").fetchone() or ())
         answer(b'{"result": "0", "cdr": []}')(handler)
 
     script.answers_with(NEXT, after_a_look_at_the_day_before)

@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler
 from itertools import chain
 from pathlib import Path
 
@@ -18,13 +20,14 @@ import duckdb
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick
 
-from cdr_assets.database import TABLES
+from cdr_assets.days import DAY, days_between
 from cdr_assets.pipeline import sensors
-from cdr_assets.pipeline.scheduling import DAY, QUIET_ANSWERS, days_between
+from cdr_assets.pipeline.project_runs import FAILED, IN_FLIGHT, days_of
+from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Faults, Sandbox, serve
-from cdr_assets_tests.expected import assert_exact
-from cdr_assets_tests.location import plain_environment
+from cdr_assets_tests.expected import TABLES, assert_exact
+from cdr_assets_tests.location import Script, plain_environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]
@@ -89,12 +92,16 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
-    shutil.copy(CHECKOUT / "dagster.yaml", tmp_path)
-    with (tmp_path / "dagster.yaml").open("a") as settings:
+def write_settings(home: Path) -> None:
+    shutil.copy(CHECKOUT / "dagster.yaml", home)
+    with (home / "dagster.yaml").open("a") as settings:
         # A queued run is launched within a second, not within five.
         settings.write(QUEUE)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
+    write_settings(tmp_path)
     environment = {
         **sandbox.environment,
         "CDR_START_DATE": str(FIRST),
@@ -136,7 +143,7 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
         daemon.wait_until("the next tick had passed", lambda: len(ticks(instance, "settling_days")) > seen)
         assert len(sandbox.requests) == requests
         assert exact()
-        assert instance.get_runs_count(dg.RunsFilter(statuses=[*sensors.IN_FLIGHT, *sensors.FAILED])) == 0
+        assert instance.get_runs_count(dg.RunsFilter(statuses=[*IN_FLIGHT, *FAILED])) == 0
         assert_no_day_was_in_two_runs_at_once(instance)
         for asset in ("period_cdr", *TABLES):
             assert instance.get_materialized_partitions(dg.AssetKey(asset)) == set(map(str, closed_days()))
@@ -144,8 +151,52 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
             # A day whose records all came with its neighbours' answers never had one of its own that brought any.
             answers = dg.AssetRecordsFilter(dg.AssetKey("period_cdr"), asset_partitions=[str(day)])
             assert len(instance.fetch_materializations(answers, limit=1_000).records) == requests_for(sandbox, day)
-            assert sensors.answers(instance, [day])[day].quiet == QUIET_ANSWERS
+            assert sensors.responses(instance, [day])[day].unchanged == MAX_UNCHANGED_RESPONSES
     assert {status for _, status in sandbox.requests} == {200}
+
+
+def test_when_the_machine_restarts_the_days_of_its_runs_are_fetched_again(tmp_path: Path, script: Script) -> None:
+    asked = threading.Event()
+
+    def stall(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        handler.connection.recv(1)  # until the client is gone
+        handler.close_connection = True
+
+    days = closed_days()
+    for day in days:
+        script.answers_with(day, stall)
+    environment = {
+        **script.environment,
+        "CDR_START_DATE": str(days[0]),
+        "CDR_SETTLE_MINUTES": "0",
+        "CDR_TICK_SECONDS": "1",
+        "CDR_AGREEMENT_SAMPLE": "0",
+    }
+    write_settings(tmp_path)
+    first = Daemon(tmp_path, environment)
+    try:
+        first.wait_until("a day was asked for", asked.is_set)
+    finally:
+        # With its code server and its run, as when the power fails.
+        first.stop()
+    for day in days:
+        script.holds(day)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        (died,) = instance.get_runs()
+        assert died.status == dg.DagsterRunStatus.STARTED
+        second = Daemon(tmp_path, environment)
+        try:
+            second.wait_until(
+                "every day was fetched",
+                lambda: instance.get_materialized_partitions(dg.AssetKey("period_cdr")) >= set(map(str, days)),
+            )
+        finally:
+            second.stop()
+        (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[died.run_id]))
+        assert record.dagster_run.status == dg.DagsterRunStatus.FAILURE
+        # The sensors asked again, and Dagster's own retry of killed runs did not.
+        assert instance.get_runs_count(dg.RunsFilter(tags={"dagster/parent_run_id": died.run_id})) == 0
 
 
 def requests_for(sandbox: Sandbox, day: date) -> int:
@@ -174,6 +225,6 @@ def assert_no_day_was_in_two_runs_at_once(instance: dg.DagsterInstance) -> None:
     for record in instance.get_run_records(order_by="start_time", ascending=True):
         assert record.start_time
         assert record.end_time
-        for day in sensors.days_of(record.dagster_run):
+        for day in days_of(record.dagster_run):
             assert ended.get(day, 0) <= record.start_time
             ended[day] = record.end_time

@@ -11,11 +11,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cdr_assets.database import TABLES
-from cdr_assets.pipeline.scheduling import days_between
+from cdr_assets.days import days_between
 from cdr_assets.sandbox.calls import records_between, records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets_tests.expected import assert_exact
+from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, failure, record
 from cdr_assets_tests.reference import Record, utc_day
@@ -57,10 +56,10 @@ def run(location: Location, job: str, day: date | None = None, last: date | None
 
 
 def requested_by_landed_days(location: Location) -> list[dict[str, str]]:
-    context = dg.build_sensor_context(
+    with dg.build_sensor_context(
         instance=location.instance, definitions=location.definitions, resources=location.definitions.resources
-    )
-    requests = location.definitions.resolve_sensor_def("landed_days").evaluate_tick(context).run_requests or []
+    ) as context:
+        requests = location.definitions.resolve_sensor_def("landed_days").evaluate_tick(context).run_requests or []
     return [
         {name.rpartition("_")[2]: day for name, day in request.tags.items() if "partition" in name}
         for request in requests
@@ -121,7 +120,8 @@ def test_dates_that_are_no_period_are_refused_before_any_call(
 def test_an_id_that_was_left_blank_is_refused_before_any_call(
     location: Location, sandbox: Sandbox, job: str, name: str
 ) -> None:
-    assert f"{name} is not a text, or is empty" in failure(run(location, job, **{name: ""}))
+    for blank in ("", "  "):
+        assert f"BadParameter: {name} is empty: give the " in failure(run(location, job, **{name: blank}))
     assert sandbox.requests == []
 
 
@@ -266,6 +266,19 @@ def test_without_the_warehouse_rebuild_makes_every_table_from_what_landed(locati
     assert run(location, "rebuild", FIRST, LAST).success
     assert sandbox.requests == []
     assert_exact(location.warehouse, true_records(*WEEK))
+
+
+def test_rebuild_refuses_to_replace_since_it_does_not_fetch(location: Location) -> None:
+    assert location.run(FIRST).success
+    before = location.landed()
+    result = location.definitions.resolve_job_def("rebuild").execute_in_process(
+        instance=location.instance,
+        run_config={"ops": {"cdr_by_day": {"config": {"replace": True}}}},
+        partition_key=str(FIRST),
+        raise_on_error=False,
+    )
+    assert failure(result) == "replace is for runs that fetch: select period_cdr too, or leave it out"
+    assert location.landed() == before
 
 
 def test_rebuild_needs_no_credentials(locate: Locate, location: Location, monkeypatch: pytest.MonkeyPatch) -> None:

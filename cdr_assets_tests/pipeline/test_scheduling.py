@@ -12,11 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.pipeline.scheduling import DAY, MOST_DAYS_A_RUN, MOST_RUNS, Answers, Decision, Refusal, Runs, Timing
+from cdr_assets.days import DAY, ranges
+from cdr_assets.pipeline import scheduling
+from cdr_assets.pipeline.scheduling import (
+    MAX_ACTIVE_RUNS,
+    MAX_DAYS_PER_RUN,
+    AccountError,
+    Decision,
+    Responses,
+    Runs,
+    Timing,
+    plan_rebuild,
+)
 
 TODAY = date(2026, 11, 22)
 TIMING = Timing()
-"""As the environment sets it when it says nothing: an hour to settle, 3 days, every 6 hours."""
+"""The default: fetched an hour after the day closed, then every 6 hours while it is one of the last 3 days."""
 
 
 def at(clock: str, day: date = TODAY) -> datetime:
@@ -34,17 +45,17 @@ def span(first: date, last: date) -> list[date]:
 NOON = at("12:00")
 
 
-# closed_days
+# plan_missing
 
 
-def closed_days(
+def plan_missing(
     now: datetime = NOON,
     start: date = TODAY - DAY * 3,
     complete: Collection[date] = (),
     runs: Runs | None = None,
     timing: Timing = TIMING,
 ) -> Decision:
-    return scheduling.closed_days(now, start, complete, runs or Runs(), timing)
+    return scheduling.plan_missing(now, start, complete, runs or Runs(), timing)
 
 
 @pytest.mark.parametrize(
@@ -59,24 +70,24 @@ def closed_days(
     ],
 )
 def test_a_day_is_due_at_the_moment_it_has_closed_and_settled(clock: str, settle: int, last: date) -> None:
-    timing = Timing(settle=timedelta(minutes=settle))
-    assert closed_days(at(clock), timing=timing).runs == [span(before(3), last)]
+    timing = Timing(fetch_delay=timedelta(minutes=settle))
+    assert plan_missing(at(clock), timing=timing).runs == [span(before(3), last)]
 
 
 def test_days_before_the_start_date_are_never_asked_for() -> None:
-    assert closed_days(start=before(1)).runs == [[before(1)]]
-    assert closed_days(start=before(1), complete=[before(9)]).runs == [[before(1)]]
+    assert plan_missing(start=before(1)).runs == [[before(1)]]
+    assert plan_missing(start=before(1), complete=[before(9)]).runs == [[before(1)]]
 
 
 def test_days_that_are_complete_are_not_asked_for_and_part_a_range() -> None:
-    assert closed_days(start=before(5), complete=[before(3)]).runs == [
+    assert plan_missing(start=before(5), complete=[before(3)]).runs == [
         span(before(5), before(4)),
         span(before(2), before(1)),
     ]
 
 
 def test_the_oldest_days_come_first_in_ranges_of_a_month_at_most() -> None:
-    assert closed_days(start=before(70)).runs == [
+    assert plan_missing(start=before(70)).runs == [
         span(before(70), before(40)),
         span(before(39), before(9)),
         span(before(8), before(1)),
@@ -87,16 +98,16 @@ def test_no_more_than_a_few_runs_are_requested_and_those_in_flight_count() -> No
     every_other = [before(number) for number in range(1, 20, 2)]
     complete = set(span(before(20), before(1))) - set(every_other)
     oldest_first = sorted(every_other)
-    for in_flight in range(MOST_RUNS + 2):
+    for in_flight in range(MAX_ACTIVE_RUNS + 2):
         flying = frozenset(oldest_first[:in_flight])
-        decision = closed_days(start=before(20), complete=complete, runs=Runs(flying, in_flight))
-        room = max(MOST_RUNS - in_flight, 0)
+        decision = plan_missing(start=before(20), complete=complete, runs=Runs(flying, in_flight))
+        room = max(MAX_ACTIVE_RUNS - in_flight, 0)
         assert decision.runs == [[day] for day in oldest_first[in_flight : in_flight + room]]
         assert f"{10 - in_flight - room} left until a run ends" in decision.reason
 
 
 def test_a_day_under_way_is_not_requested_and_parts_a_range() -> None:
-    decision = closed_days(start=before(5), runs=Runs(frozenset([before(3)]), 1))
+    decision = plan_missing(start=before(5), runs=Runs(frozenset([before(3)]), 1))
     assert decision.runs == [span(before(5), before(4)), span(before(2), before(1))]
     assert decision.reason == "5 days missing; 1 under way"
 
@@ -116,40 +127,42 @@ def test_a_failed_day_is_tried_again_ever_later(failures: int, wait: timedelta) 
     failed = NOON - wait
     tries = [failed - timedelta(minutes=number) for number in range(failures)][::-1]
     runs = Runs(failures={before(1): tries})
-    assert closed_days(start=before(1), runs=runs).runs == [[before(1)]]
-    early = closed_days(NOON - timedelta(seconds=1), start=before(1), runs=runs)
+    assert plan_missing(start=before(1), runs=runs).runs == [[before(1)]]
+    early = plan_missing(NOON - timedelta(seconds=1), start=before(1), runs=runs)
     assert early == Decision([], "1 day missing; 1 failed, 2026-11-21 is tried again at 2026-11-22 12:00 UTC")
 
 
 def test_a_failed_day_goes_by_itself_and_holds_up_no_neighbour() -> None:
     runs = Runs(failures={before(3): [NOON - timedelta(minutes=14)]})
-    assert closed_days(start=before(5), runs=runs).runs == [span(before(5), before(4)), span(before(2), before(1))]
-    later = closed_days(NOON + timedelta(minutes=1), start=before(5), runs=runs)
+    assert plan_missing(start=before(5), runs=runs).runs == [span(before(5), before(4)), span(before(2), before(1))]
+    later = plan_missing(NOON + timedelta(minutes=1), start=before(5), runs=runs)
     assert later.runs == [span(before(5), before(4)), [before(3)], span(before(2), before(1))]
 
 
 def test_a_day_that_failed_and_is_complete_is_left_alone() -> None:
     runs = Runs(failures={before(1): [NOON - DAY]})
-    assert closed_days(start=before(1), complete=[before(1)], runs=runs).runs == []
+    assert plan_missing(start=before(1), complete=[before(1)], runs=runs).runs == []
 
 
 def test_a_refused_account_stops_every_request_for_an_hour_and_says_so() -> None:
-    refused = Runs(refusal=Refusal(at("11:30"), "BadCredentials"))
+    refused = Runs(account_error=AccountError(at("11:30"), "BadCredentials"))
     reason = (
         "EnableX refused the account at 2026-11-22 11:30 UTC (BadCredentials): nothing is requested until "
-        "2026-11-22 12:30 UTC. Check ENABLEX_APP_ID, ENABLEX_APP_KEY and the project in EnableX"
+        "2026-11-22 12:30 UTC. Check ENABLEX_APP_ID, ENABLEX_APP_KEY and the project in EnableX. Requests go on at "
+        "once when Dagster is restarted with other credentials, or when a fetch succeeds: materialize period_cdr for "
+        "one day to try"
     )
-    answers = {before(1): Answers(at("01:00"), 0)}
+    answers = {before(1): Responses(at("01:00"), 0)}
     for now in (at("11:30"), NOON, at("12:29:59")):
-        assert closed_days(now, runs=refused) == Decision([], reason)
-        assert settling_days(now, answers, runs=refused) == Decision([], reason)
-    assert closed_days(at("12:30"), runs=refused).runs == [span(before(3), before(1))]
-    assert settling_days(at("12:30"), answers, runs=refused).runs == [[before(1)]]
+        assert plan_missing(now, runs=refused) == Decision([], reason)
+        assert plan_refetch(now, answers, runs=refused) == Decision([], reason)
+    assert plan_missing(at("12:30"), runs=refused).runs == [span(before(3), before(1))]
+    assert plan_refetch(at("12:30"), answers, runs=refused).runs == [[before(1)]]
 
 
 def test_a_refused_account_stops_no_rebuild() -> None:
-    refused = Runs(refusal=Refusal(NOON, "Forbidden"))
-    assert scheduling.landed_days(NOON, {before(1): "new"}, {}, refused).runs == [[before(1)]]
+    refused = Runs(account_error=AccountError(NOON, "Forbidden"))
+    assert plan_rebuild(NOON, {before(1): "new"}, {}, refused).runs == [[before(1)]]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +176,7 @@ def test_a_refused_account_stops_no_rebuild() -> None:
 )
 def test_when_nothing_is_missing_the_reason_says_what_is_due_next(now: datetime, start: date, reason: str) -> None:
     complete = span(before(3), TIMING.last_due(now))
-    assert closed_days(now, start, complete) == Decision([], reason)
+    assert plan_missing(now, start, complete) == Decision([], reason)
 
 
 def test_the_reason_tells_of_days_under_way_failed_and_left() -> None:
@@ -172,12 +185,12 @@ def test_the_reason_tells_of_days_under_way_failed_and_left() -> None:
         in_flight_count=3,
         failures={before(7): [at("11:50")], before(6): [at("09:00"), at("11:59")], before(5): [at("01:00")]},
     )
-    assert closed_days(start=before(9), runs=runs) == Decision(
+    assert plan_missing(start=before(9), runs=runs) == Decision(
         [],
         "9 days missing; 2 under way; 2 failed, 2026-11-15 is tried again at 2026-11-22 12:05 UTC; "
         "5 left until a run ends",
     )
-    assert closed_days(start=before(1), runs=Runs(frozenset([before(1)]), 1)).reason == "1 day missing; 1 under way"
+    assert plan_missing(start=before(1), runs=Runs(frozenset([before(1)]), 1)).reason == "1 day missing; 1 under way"
 
 
 # Ticks one after the other
@@ -219,15 +232,15 @@ def test_a_first_start_on_ninety_days_asks_for_each_once_in_few_runs() -> None:
         ticks += 1
         assert ticks < 20
         now = NOON + timedelta(minutes=ticks)
-        decision = closed_days(now, start, queue.complete, queue.runs)
-        assert len(queue.under_way) + len(decision.runs) <= MOST_RUNS
+        decision = plan_missing(now, start, queue.complete, queue.runs)
+        assert len(queue.under_way) + len(decision.runs) <= MAX_ACTIVE_RUNS
         queue.request(decision.runs)
         # A second tick at the same time, and one after a restart, see what is under way.
-        assert closed_days(now, start, queue.complete, queue.runs).runs == []
+        assert plan_missing(now, start, queue.complete, queue.runs).runs == []
         queue.end_oldest(now)
     assert queue.requested == dict.fromkeys(span(start, before(1)), 1)
     assert ticks == 3
-    assert closed_days(NOON, start, queue.complete, queue.runs) == Decision(
+    assert plan_missing(NOON, start, queue.complete, queue.runs) == Decision(
         [], "days to 2026-11-21 are complete; 2026-11-22 is due at 2026-11-23 01:00 UTC"
     )
 
@@ -237,7 +250,7 @@ def test_days_that_cannot_be_fetched_hold_up_no_other_and_are_tried_daily_in_the
     queue = Queue()
     for tick in range(4 * 24 * 6):
         now = NOON + timedelta(minutes=10 * tick)
-        queue.request(closed_days(now, start, queue.complete, queue.runs).runs)
+        queue.request(plan_missing(now, start, queue.complete, queue.runs).runs)
         while queue.under_way:
             queue.end_oldest(now, poisoned)
         if tick == 6:
@@ -250,72 +263,68 @@ def test_days_that_cannot_be_fetched_hold_up_no_other_and_are_tried_daily_in_the
 
 
 def test_a_refused_account_is_asked_a_few_times_an_hour_however_much_is_missing() -> None:
-    start, asked, refusal = before(365), 0, None
-    failures: dict[date, list[datetime]] = {}
+    start, asked, error = before(365), 0, None
     for tick in range(24 * 6):
         now = NOON + timedelta(minutes=10 * tick)
-        for run in closed_days(now, start, (), Runs(failures=failures, refusal=refusal)).runs:
+        for _ in plan_missing(now, start, (), Runs(account_error=error)).runs:
             asked += 1
-            failures.setdefault(run[0], []).append(now)
-            refusal = Refusal(now, "BadCredentials")
-    assert 24 <= asked <= MOST_RUNS * 24
+            error = AccountError(now, "BadCredentials")
+    assert 24 <= asked <= MAX_ACTIVE_RUNS * 24
 
 
-# settling_days
+# plan_refetch
 
 
-def settling_days(
+def plan_refetch(
     now: datetime,
-    answers: Mapping[date, Answers],
+    answers: Mapping[date, Responses],
     start: date = TODAY - DAY * 30,
     runs: Runs | None = None,
     timing: Timing = TIMING,
 ) -> Decision:
-    return scheduling.settling_days(now, start, answers, runs or Runs(), timing)
+    return scheduling.plan_refetch(now, start, answers, runs or Runs(), timing)
 
 
 def test_the_last_closed_days_are_asked_for_again_and_no_others() -> None:
-    answers = {day: Answers(at("00:00"), 0) for day in span(before(10), TODAY)}
-    assert settling_days(NOON, answers).runs == [span(before(3), before(1))]
-    one = replace(TIMING, settling_days=1)
-    assert settling_days(NOON, answers, timing=one).runs == [[before(1)]]
-    assert settling_days(NOON, answers, start=before(2)).runs == [span(before(2), before(1))]
+    answers = {day: Responses(at("00:00"), 0) for day in span(before(10), TODAY)}
+    assert plan_refetch(NOON, answers).runs == [span(before(3), before(1))]
+    one = replace(TIMING, lookback_days=1)
+    assert plan_refetch(NOON, answers, timing=one).runs == [[before(1)]]
+    assert plan_refetch(NOON, answers, start=before(2)).runs == [span(before(2), before(1))]
 
 
 def test_a_day_is_asked_for_again_six_hours_after_its_last_answer() -> None:
-    answers = {before(2): Answers(at("03:00"), 0), before(1): Answers(at("06:00"), 0)}
-    assert settling_days(at("08:59:59"), answers) == Decision([], "2026-11-20 is fetched again at 2026-11-22 09:00 UTC")
-    assert settling_days(at("09:00"), answers).runs == [[before(2)]]
-    assert settling_days(NOON, answers).runs == [span(before(2), before(1))]
+    answers = {before(2): Responses(at("03:00"), 0), before(1): Responses(at("06:00"), 0)}
+    assert plan_refetch(at("08:59:59"), answers) == Decision([], "2026-11-20 is fetched again at 2026-11-22 09:00 UTC")
+    assert plan_refetch(at("09:00"), answers).runs == [[before(2)]]
+    assert plan_refetch(NOON, answers).runs == [span(before(2), before(1))]
 
 
 def test_a_day_without_an_answer_is_left_to_closed_days() -> None:
     nothing = Decision([], "no day that closed lately has been fetched yet")
-    assert settling_days(NOON, {}) == nothing
-    assert settling_days(NOON, {before(4): Answers(NOON - DAY, 0)}) == nothing
-    assert settling_days(NOON, {before(1): Answers(NOON - DAY, 0)}).runs == [[before(1)]]
+    assert plan_refetch(NOON, {}) == nothing
+    assert plan_refetch(NOON, {before(4): Responses(NOON - DAY, 0)}) == nothing
+    assert plan_refetch(NOON, {before(1): Responses(NOON - DAY, 0)}).runs == [[before(1)]]
 
 
 def test_a_day_has_settled_when_as_many_days_have_closed_after_it() -> None:
-    answers = {before(3): Answers(before_noon := NOON - DAY, 0)}
-    assert before_noon < TIMING.settled(before(3)) == at("00:00", TODAY + DAY)
-    assert settling_days(at("23:59:59"), answers).runs == [[before(3)]]
+    answers = {before(3): Responses(before_noon := NOON - DAY, 0)}
+    assert before_noon < TIMING.lookback_ends(before(3)) == at("00:00", TODAY + DAY)
+    assert plan_refetch(at("23:59:59"), answers).runs == [[before(3)]]
     # 2026-11-22 has closed but is not due yet.
-    assert settling_days(at("00:00", TODAY + DAY), answers).runs == []
+    assert plan_refetch(at("00:00", TODAY + DAY), answers).runs == []
 
 
 def test_zero_days_turn_it_off() -> None:
-    off = replace(TIMING, settling_days=0)
-    answers = {before(1): Answers(NOON - DAY, 0)}
-    assert settling_days(NOON, answers, timing=off) == Decision(
-        [], "days are not fetched again: CDR_SETTLING_DAYS is 0"
-    )
+    off = replace(TIMING, lookback_days=0)
+    answers = {before(1): Responses(NOON - DAY, 0)}
+    assert plan_refetch(NOON, answers, timing=off) == Decision([], "days are not fetched again: CDR_SETTLING_DAYS is 0")
 
 
 def test_a_day_under_way_or_failed_is_not_asked_for_again() -> None:
-    answers = {day: Answers(at("00:00"), 0) for day in span(before(3), before(1))}
+    answers = {day: Responses(at("00:00"), 0) for day in span(before(3), before(1))}
     runs = Runs(frozenset([before(3)]), 1, {before(2): [at("11:50")]})
-    assert settling_days(NOON, answers, runs=runs) == Decision(
+    assert plan_refetch(NOON, answers, runs=runs) == Decision(
         [[before(1)]],
         "3 days settling; 1 under way; 1 failed, 2026-11-20 is tried again at 2026-11-22 12:05 UTC",
     )
@@ -325,16 +334,16 @@ def asks(timing: Timing, quiet_from: datetime) -> list[datetime]:
     """When one day is asked for again, by a tick every ten minutes until long after it settled."""
     day, last, quiet, asked = TODAY, timing.due(TODAY), 0, []
     now = last
-    while now < timing.settled(day) + DAY:
+    while now < timing.lookback_ends(day) + DAY:
         now += timedelta(minutes=10)
-        if settling_days(now, {day: Answers(last, quiet)}, timing=timing).runs:
+        if plan_refetch(now, {day: Responses(last, quiet)}, timing=timing).runs:
             asked.append(now)
             last, quiet = now, quiet + 1 if now >= quiet_from else 0
     return asked
 
 
 def test_a_day_that_is_quiet_is_asked_for_once_more_before_it_settles() -> None:
-    settled = TIMING.settled(TODAY)
+    settled = TIMING.lookback_ends(TODAY)
     always = asks(TIMING, settled)
     assert [later - earlier for earlier, later in pairwise(always)] == [timedelta(hours=6)] * 10
     assert settled - timedelta(hours=6) <= always[-1] < settled
@@ -344,47 +353,45 @@ def test_a_day_that_is_quiet_is_asked_for_once_more_before_it_settles() -> None:
 
 
 def test_a_day_that_is_quiet_late_is_asked_for_to_its_end() -> None:
-    settled = TIMING.settled(TODAY)
+    settled = TIMING.lookback_ends(TODAY)
     late = asks(TIMING, settled - timedelta(hours=20))
     assert late == asks(TIMING, settled)
 
 
 def test_when_all_is_quiet_the_reason_says_so() -> None:
     last = at("23:00")
-    quiet = {before(3): Answers(last, 4), before(2): Answers(last, 5)}
-    assert settling_days(at("23:30"), {before(3): quiet[before(3)]}) == Decision(
-        [], "the last answers for 2026-11-19 brought nothing new"
+    quiet = {before(3): Responses(last, 4), before(2): Responses(last, 5)}
+    assert plan_refetch(at("23:30"), {before(3): quiet[before(3)]}) == Decision(
+        [], "the last responses for 2026-11-19 brought nothing new"
     )
-    assert settling_days(at("23:30"), quiet).reason == "2026-11-20 is fetched again at 2026-11-23 18:00 UTC"
-    two = replace(TIMING, again_every=timedelta(hours=48))
-    late = {day: Answers(last, 4) for day in span(before(3), before(2))}
-    assert settling_days(at("23:30"), late, timing=two).reason == (
-        "the last answers for 2026-11-19 to 2026-11-20 brought nothing new"
+    assert plan_refetch(at("23:30"), quiet).reason == "2026-11-20 is fetched again at 2026-11-23 18:00 UTC"
+    two = replace(TIMING, refetch_interval=timedelta(hours=48))
+    late = {day: Responses(last, 4) for day in span(before(3), before(2))}
+    assert plan_refetch(at("23:30"), late, timing=two).reason == (
+        "the last responses for 2026-11-19 to 2026-11-20 brought nothing new"
     )
 
 
-# landed_days
+# plan_rebuild
 
 
 def test_days_are_rebuilt_where_files_and_tables_differ() -> None:
     landed = {before(6): "same", before(5): "new", before(4): "new", before(3): "same", before(2): "first"}
     built = {before(7): "gone", before(6): "same", before(5): "old", before(4): "", before(3): "same"}
-    decision = scheduling.landed_days(NOON, landed, built, Runs())
+    decision = plan_rebuild(NOON, landed, built, Runs())
     assert decision == Decision([span(before(5), before(4)), [before(2)]], "3 days changed")
 
 
 @pytest.mark.parametrize(("landed", "days"), [([], "0 days"), ([1], "1 day"), ([1, 2], "2 days")])
 def test_when_all_that_landed_is_in_the_tables_the_reason_says_so(landed: list[int], days: str) -> None:
     files = {before(number): "version" for number in landed}
-    assert scheduling.landed_days(NOON, files, files, Runs()) == Decision(
-        [], f"the tables hold all that landed, {days}"
-    )
+    assert plan_rebuild(NOON, files, files, Runs()) == Decision([], f"the tables hold all that landed, {days}")
 
 
 def test_a_day_whose_rebuild_fails_waits_like_any_other() -> None:
     landed = dict.fromkeys(span(before(3), before(1)), "new")
     runs = Runs(failures={before(2): [NOON]})
-    decision = scheduling.landed_days(NOON, landed, {}, runs)
+    decision = plan_rebuild(NOON, landed, {}, runs)
     assert decision.runs == [[before(3)], [before(1)]]
     assert "2026-11-20 is tried again at 2026-11-22 12:15 UTC" in decision.reason
 
@@ -400,13 +407,13 @@ all_runs = st.builds(
     in_flight=day_sets.map(frozenset),
     in_flight_count=st.integers(0, 6),
     failures=st.dictionaries(day_numbers.map(before), st.lists(moments, min_size=1, max_size=6).map(sorted)),
-    refusal=st.none() | st.builds(Refusal, moments, st.just("Forbidden")),
+    account_error=st.none() | st.builds(AccountError, moments, st.just("Forbidden")),
 )
 timings = st.builds(
     Timing,
-    settle=st.integers(0, 1440).map(lambda minutes: timedelta(minutes=minutes)),
-    settling_days=st.integers(0, 31),
-    again_every=st.floats(0.001, 168).map(lambda hours: timedelta(hours=hours)),
+    fetch_delay=st.integers(0, 1440).map(lambda minutes: timedelta(minutes=minutes)),
+    lookback_days=st.integers(0, 31),
+    refetch_interval=st.floats(0.001, 168).map(lambda hours: timedelta(hours=hours)),
 )
 
 
@@ -415,55 +422,55 @@ def assert_sound(decision: Decision, wanted: Collection[date], runs: Runs, now: 
     assert set(requested) <= set(wanted)
     assert requested == sorted(set(requested))
     assert not runs.in_flight.intersection(requested)
-    assert len(decision.runs) + runs.in_flight_count <= max(MOST_RUNS, runs.in_flight_count)
+    assert len(decision.runs) + runs.in_flight_count <= max(MAX_ACTIVE_RUNS, runs.in_flight_count)
     for run in decision.runs:
         assert run == span(run[0], run[-1])
-        assert len(run) <= MOST_DAYS_A_RUN
+        assert len(run) <= MAX_DAYS_PER_RUN
         assert len(run) == 1 or not set(run) & set(runs.failures)
-    assert all((runs.retry(day) or now) <= now for day in requested)
+    assert all((runs.retry_at(day) or now) <= now for day in requested)
     assert decision.reason
 
 
 @given(complete=day_sets, runs=all_runs, timing=timings, start=day_numbers.map(before))
 @settings(max_examples=150, deadline=None)
-def test_what_closed_days_requests_is_wanted_idle_and_adjacent(
+def test_what_plan_missing_requests_is_wanted_idle_and_adjacent(
     complete: set[date], runs: Runs, timing: Timing, start: date
 ) -> None:
-    decision = closed_days(NOON, start, complete, runs, timing)
-    due = {day for day in span(start, TODAY) if at("00:00", day + DAY) + timing.settle <= NOON}
+    decision = plan_missing(NOON, start, complete, runs, timing)
+    due = {day for day in span(start, TODAY) if at("00:00", day + DAY) + timing.fetch_delay <= NOON}
     assert_sound(decision, due - complete, runs, NOON)
-    resting = runs.refusal and runs.refusal.when + timedelta(hours=1) > NOON
-    ready = {day for day in due - complete - runs.in_flight if (runs.retry(day) or NOON) <= NOON}
-    assert bool(decision.runs) == bool(ready and not resting and runs.in_flight_count < MOST_RUNS)
+    resting = runs.account_error and runs.account_error.when + timedelta(hours=1) > NOON
+    ready = {day for day in due - complete - runs.in_flight if (runs.retry_at(day) or NOON) <= NOON}
+    assert bool(decision.runs) == bool(ready and not resting and runs.in_flight_count < MAX_ACTIVE_RUNS)
 
 
 @given(
-    answers=st.dictionaries(day_numbers.map(before), st.builds(Answers, moments, st.integers(0, 9))),
+    answers=st.dictionaries(day_numbers.map(before), st.builds(Responses, moments, st.integers(0, 9))),
     runs=all_runs,
     timing=timings,
 )
 @settings(max_examples=150, deadline=None)
-def test_what_settling_days_requests_was_answered_and_is_due(
-    answers: dict[date, Answers], runs: Runs, timing: Timing
+def test_what_plan_refetch_requests_was_answered_and_is_due(
+    answers: dict[date, Responses], runs: Runs, timing: Timing
 ) -> None:
-    decision = settling_days(NOON, answers, runs=runs, timing=timing)
-    lately = span(TODAY - DAY * timing.settling_days, TODAY - DAY)
-    due = [day for day in lately if day in answers and answers[day].last + timing.again_every <= NOON]
+    decision = plan_refetch(NOON, answers, runs=runs, timing=timing)
+    lately = span(TODAY - DAY * timing.lookback_days, TODAY - DAY)
+    due = [day for day in lately if day in answers and answers[day].last + timing.refetch_interval <= NOON]
     assert_sound(decision, due, runs, NOON)
 
 
 @given(landed=day_sets, changed=day_sets, runs=all_runs)
 @settings(max_examples=100, deadline=None)
-def test_what_landed_days_requests_has_changed(landed: set[date], changed: set[date], runs: Runs) -> None:
+def test_what_plan_rebuild_requests_has_changed(landed: set[date], changed: set[date], runs: Runs) -> None:
     built = {day: "old" if day in changed else "new" for day in landed}
-    decision = scheduling.landed_days(NOON, dict.fromkeys(landed, "new"), built, runs)
+    decision = plan_rebuild(NOON, dict.fromkeys(landed, "new"), built, runs)
     assert_sound(decision, landed & changed, runs, NOON)
 
 
 @given(days=st.lists(day_numbers.map(before)))
 @settings(max_examples=100, deadline=None)
 def test_ranges_hold_every_day_once_and_none_could_be_joined(days: list[date]) -> None:
-    grouped = scheduling.ranges(days)
+    grouped = ranges(days, MAX_DAYS_PER_RUN)
     assert [day for run in grouped for day in run] == sorted(set(days))
     for earlier, later in pairwise(grouped):
-        assert later[0] - earlier[-1] > DAY or len(earlier) == MOST_DAYS_A_RUN
+        assert later[0] - earlier[-1] > DAY or len(earlier) == MAX_DAYS_PER_RUN

@@ -1,0 +1,42 @@
+"""What a failed step tells: the person, why and what to do; Dagster, whether to retry; the sensors, what to try again."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import dagster as dg
+
+from cdr_assets.enablex.errors import BadCredentials, BadSetting, Forbidden
+from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, FAILED_DAY_TAG, REFUSED_CREDENTIALS_TAG
+from cdr_assets.settings import ENABLEX_VARIABLES
+
+ACCOUNT_ERRORS = (BadCredentials, Forbidden, BadSetting)
+"""Errors about the account: every other request would fail with them too."""
+
+
+def failure(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    error: Exception,
+    day: date | None = None,
+    outlook: str = "",
+) -> dg.Failure:
+    """The step's failure for `error`; `outlook` says what it means for the run. A permanent error stops every retry.
+
+    Tags the run with what the sensors must know: the day that failed, and which credentials were refused.
+    """
+    tags = {FAILED_DAY_TAG: day.isoformat()} if day else {}
+    permanent = bool(getattr(error, "permanent", False))
+    if permanent:
+        # Without this tag, run retries go on after a failure that allows none.
+        tags["dagster/max_retries"] = "0"
+    if isinstance(error, ACCOUNT_ERRORS):
+        tags[ACCOUNT_ERROR_TAG] = type(error).__name__
+        tags[REFUSED_CREDENTIALS_TAG] = context.resources.enablex.credentials
+    context.instance.add_run_tags(context.run.run_id, tags)
+    return dg.Failure(f"{type(error).__name__}: {in_words(error)}\n{outlook}".rstrip(), allow_retries=not permanent)
+
+
+def in_words(error: Exception) -> str:
+    """The error, with the environment variables to check if it is about settings."""
+    variables = [ENABLEX_VARIABLES[setting] for setting in getattr(error, "settings", ())]
+    return f"{error}; check {' and '.join(variables)}" if variables else str(error)

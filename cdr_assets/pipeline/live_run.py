@@ -1,0 +1,78 @@
+"""What every run of this project does from its start to its end: it holds its lock and carries its tags."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dagster as dg
+from pydantic import Field
+
+from cdr_assets.pipeline.run_lock import hold_run_lock
+
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+# Which EnableX a run is about, for people.
+ENABLEX_TAG = "cdr_assets/enablex"
+# The range of a run, for people: Dagster's own tags of it are hidden in the list of runs.
+DAYS_TAG = "cdr_assets/days"
+# Where the run's lock is. Runs on other data folders may be in the same Dagster instance.
+DATA_DIR_TAG = "cdr_assets/data_dir"
+
+# Tags of a failed run, by which the sensors learn what to try again and when.
+FAILED_DAY_TAG = "cdr_assets/failed_day"
+ACCOUNT_ERROR_TAG = "cdr_assets/refusal"
+REFUSED_CREDENTIALS_TAG = "cdr_assets/refused_credentials"
+
+
+class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Marks the run as alive while its step works, and tags it with its days and its EnableX.
+
+    Every op of this project takes it as `live_run`, if only to be marked.
+    """
+
+    data_dir: str = Field(description="Folder of everything on disk.")
+    base_url: str = Field(description="API root; https, or http on loopback.")
+
+    @property
+    def enablex(self) -> str:
+        """Which EnableX the base URL is: its host, or "sandbox" for one on this machine."""
+        try:
+            host = urlsplit(self.base_url).hostname or "unknown"
+        except ValueError:
+            return "unknown"
+        try:
+            is_local = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            is_local = host == "localhost"
+        return "sandbox" if is_local else host
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[LiveRun, None, None]:
+        if context.run is None or context.instance is None:
+            yield self
+            return
+        with hold_run_lock(Path(self.data_dir), context.run.run_id):
+            context.instance.add_run_tags(context.run.run_id, self._tags(context.run.tags))
+            yield self
+
+    def _tags(self, given: Mapping[str, str]) -> dict[str, str]:
+        # A retried run starts with the tags of the run before, which tell how that one failed.
+        outdated = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, REFUSED_CREDENTIALS_TAG)
+        return {
+            **{tag: "" for tag in outdated if tag in given},
+            ENABLEX_TAG: self.enablex,
+            DATA_DIR_TAG: self.data_dir,
+            **range_tag(given),
+        }
+
+
+def range_tag(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tag that shows the range of a range run; none for a single day."""
+    if RANGE_START_TAG in tags and RANGE_END_TAG in tags:
+        return {DAYS_TAG: f"{tags[RANGE_START_TAG]}...{tags[RANGE_END_TAG]}"}
+    return {}

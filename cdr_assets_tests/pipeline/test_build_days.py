@@ -1,0 +1,149 @@
+"""The loop over days, with plain functions for the fetching and the building."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import date
+
+import pytest
+
+from cdr_assets.days import days_between
+from cdr_assets.pipeline.build_days import DayOutcome, build_days
+
+FIRST = date(2026, 11, 1)
+WEEK = days_between(FIRST, date(2026, 11, 7))
+PATIENCE_S = 20
+
+
+def fetch(day: date) -> str:
+    return f"answer for {day}"
+
+
+def build(day: date, fetched: str | None) -> Iterator[str]:
+    yield f"records of {day}"
+    yield f"usage of {day}"
+
+
+def outcomes(**changes: object) -> list[DayOutcome[str, str]]:
+    arguments = {"fetch": fetch, "build": build, "concurrency": 2} | changes
+    return list(build_days(WEEK, **arguments))  # type: ignore[arg-type]
+
+
+def test_every_day_comes_in_order_with_what_was_done_of_it() -> None:
+    assert outcomes() == [
+        DayOutcome(day, f"answer for {day}", [f"records of {day}", f"usage of {day}"]) for day in WEEK
+    ]
+
+
+def test_without_a_fetch_the_days_are_built_all_the_same() -> None:
+    assert [(outcome.day, outcome.fetched) for outcome in outcomes(fetch=None)] == [(day, None) for day in WEEK]
+
+
+def test_no_days_are_no_outcomes() -> None:
+    assert list(build_days([], fetch=fetch, build=build)) == []
+
+
+def test_a_day_that_cannot_be_fetched_ends_the_loop_with_its_own_error() -> None:
+    def failing(day: date) -> str:
+        if day == WEEK[3]:
+            raise ConnectionError(day)
+        return fetch(day)
+
+    *done, failed = outcomes(fetch=failing)
+    assert [outcome.day for outcome in done] == WEEK[:3]
+    assert all(outcome.error is None for outcome in done)
+    assert failed.day == WEEK[3]
+    assert isinstance(failed.error, ConnectionError)
+    assert (failed.fetched, failed.built) == (None, [])
+
+
+def test_a_day_that_cannot_be_built_keeps_what_was_done_before_its_error_and_no_later_day_is_built() -> None:
+    begun = []
+
+    def failing(day: date, fetched: str | None) -> Iterator[str]:
+        begun.append(day)
+        yield f"records of {day}"
+        if day == WEEK[3]:
+            raise ValueError(day)
+
+    *done, failed = outcomes(build=failing)
+    assert [outcome.day for outcome in done] == WEEK[:3]
+    assert (failed.day, failed.fetched, failed.built) == (WEEK[3], fetch(WEEK[3]), [f"records of {WEEK[3]}"])
+    assert isinstance(failed.error, ValueError)
+    assert begun == WEEK[:4]
+
+
+def test_after_a_first_day_that_is_refused_no_other_is_asked_for() -> None:
+    asked = []
+
+    def refused(day: date) -> str:
+        asked.append(day)
+        raise PermissionError(day)
+
+    (outcome,) = outcomes(fetch=refused, concurrency=4)
+    assert isinstance(outcome.error, PermissionError)
+    assert asked == WEEK[:1]
+
+
+def test_a_day_is_built_while_the_one_before_is_recorded() -> None:
+    begun = {day: threading.Event() for day in WEEK}
+
+    def noting(day: date, fetched: str | None) -> Iterator[str]:
+        begun[day].set()
+        yield "built"
+
+    for outcome in build_days(WEEK, fetch=fetch, build=noting, concurrency=2):
+        # The caller has not come back for the next day yet.
+        later = WEEK[WEEK.index(outcome.day) + 1 :][:1]
+        assert all(begun[day].wait(PATIENCE_S) for day in later)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+def test_days_are_fetched_in_parallel_and_no_more_of_them_than_asked_for(concurrency: int) -> None:
+    lock, under_way, most = threading.Lock(), 0, 0
+    all_at_once = threading.Barrier(concurrency, timeout=PATIENCE_S)
+
+    def counting(day: date) -> str:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        # The first day goes alone; those after it wait here for each other.
+        if WEEK[0] < day <= WEEK[concurrency]:
+            all_at_once.wait()
+        with lock:
+            under_way -= 1
+        return fetch(day)
+
+    assert len(outcomes(fetch=counting, concurrency=concurrency)) == len(WEEK)
+    assert most == concurrency
+
+
+def test_the_builder_is_told_before_it_waits_for_an_answer() -> None:
+    waiting = Future[bool]()
+
+    def slow(day: date) -> str:
+        assert waiting.result(PATIENCE_S)
+        return fetch(day)
+
+    def before_waiting() -> None:
+        if not waiting.done():
+            waiting.set_result(True)
+
+    assert len(outcomes(fetch=slow, before_waiting=before_waiting)) == len(WEEK)
+
+
+def test_a_caller_that_stops_early_leaves_the_later_days_alone() -> None:
+    asked = []
+
+    def noting(day: date) -> str:
+        asked.append(day)
+        return fetch(day)
+
+    days = days_between(FIRST, date(2027, 11, 1))
+    loop = build_days(days, fetch=noting, build=build, concurrency=2)
+    assert next(loop).day == FIRST
+    loop.close()
+    assert len(asked) < 10

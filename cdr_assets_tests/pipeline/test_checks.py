@@ -1,0 +1,254 @@
+"""Checks in real runs: what stays red, what turns green, and what is not looked at."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from cdr_assets_tests.expected import TABLES, read
+from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.location import Location, Script, checks, failure, record, red, sample_of
+
+DAY = date(2026, 11, 18)
+NEXT = DAY + timedelta(days=1)
+HTML = answer(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"})
+LOST, QUARANTINED, VANISHED = (
+    "no_field_was_lost_to_its_type",
+    "no_record_was_set_aside",
+    "no_record_vanished_upstream",
+)
+LONGEST = {"room_id": "r", "duration": "999999999999999.999"}
+TOO_MANY_MINUTES = [record(str(number), DAY, room=LONGEST) for number in range(61)]
+
+
+def odd(cdr_id: str, day: date) -> dict[str, Any]:
+    return record(cdr_id, day, conf_num=None, sip="perhaps")
+
+
+def plain(cdr_id: str, day: date) -> dict[str, Any]:
+    return record(cdr_id, day, conf_num=None)
+
+
+def findings(location: Location) -> list[tuple[date, str, int]]:
+    rows = read(location.warehouse, "check_findings")
+    return sorted((row["usage_date"], row["check_name"], row["count"]) for row in rows)
+
+
+def run_checks(location: Location) -> dg.ExecuteInProcessResult:
+    """What "Execute all" on the checks does in the UI."""
+    everything = location.definitions.resolve_asset_graph().asset_check_keys
+    job = location.definitions.resolve_implicit_global_asset_job_def()
+    subset = job.get_subset(asset_selection=set(), asset_check_selection=set(everything))
+    return subset.execute_in_process(instance=location.instance, raise_on_error=False)
+
+
+def latest(location: Location, check: str, asset: str = "call_detail_records") -> Any:
+    """The check's newest result, as the UI shows it."""
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    return location.instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+
+
+def history(location: Location, check: str, asset: str = "call_detail_records") -> list[str]:
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    records = location.instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    return [each.status.value for each in records]
+
+
+def test_a_finding_stays_red_when_other_days_are_built(scripted: Location, script: Script) -> None:
+    script.holds(DAY, odd("a", DAY), {"cdr_id": "no day"}, {"cdr_id": "nor here"})
+    script.holds(NEXT, plain("b", NEXT))
+    assert red(scripted.run(DAY)) == [LOST, QUARANTINED]
+    result = scripted.run(NEXT)
+    assert result.success
+    assert red(result) == [LOST, QUARANTINED]
+    lost, quarantined = checks(result)[LOST], checks(result)[QUARANTINED]
+    assert (lost.metadata["count"].value, quarantined.metadata["count"].value) == (1, 2)
+    assert lost.metadata["open_days"].value == str(DAY)
+    assert lost.description == f"1 on {DAY}. Looked at in this run: {NEXT}."
+    assert [row["usage_date"] for row in sample_of(lost)] == [str(DAY)]
+    assert lost.metadata["what_to_do"].value
+    assert findings(scripted) == [(DAY, LOST, 1), (DAY, QUARANTINED, 2)]
+
+
+def test_a_finding_is_closed_when_its_day_is_looked_at_again_and_is_clean(scripted: Location, script: Script) -> None:
+    for day in (DAY, NEXT):
+        script.holds(day, odd(f"a-{day}", day))
+    assert checks(scripted.run(DAY, NEXT))[LOST].metadata["open_days"].value == f"{DAY}...{NEXT}"
+    script.holds(DAY, plain(f"a-{DAY}", DAY))
+    result = scripted.run(DAY)
+    assert checks(result)[LOST].metadata["open_days"].value == str(NEXT)
+    script.holds(NEXT, plain(f"a-{NEXT}", NEXT))
+    assert red(scripted.run(NEXT)) == []
+    assert findings(scripted) == []
+
+
+def test_a_run_that_fails_leaves_a_red_check_red_and_makes_none_green(scripted: Location, script: Script) -> None:
+    script.holds(DAY, odd("a", DAY))
+    scripted.run(DAY)
+    script.answers_with(NEXT, HTML)
+    result = scripted.run(NEXT)
+    assert not result.success
+    assert {name: evaluation.passed for name, evaluation in checks(result).items()} == {LOST: False}
+    assert checks(result)[LOST].description == f"1 on {DAY}. Not looked at in this run."
+
+
+def test_before_anything_was_built_no_check_has_a_result(scripted: Location, script: Script) -> None:
+    script.answers_with(DAY, HTML)
+    assert checks(scripted.run(DAY)) == {}
+    assert checks(run_checks(scripted)) == {}
+    assert history(scripted, LOST) == ["PLANNED"], "it was asked for, and has no result"
+
+
+def test_landing_alone_looks_at_the_checks_of_landing_alone(scripted: Location, script: Script) -> None:
+    script.holds(DAY, plain("a", DAY))
+    scripted.run(DAY)
+    assert set(checks(scripted.run(DAY, assets=["period_cdr"]))) == {QUARANTINED, VANISHED}
+    assert set(checks(scripted.run(DAY, assets=["room_usage"]))) == {"room_usage_adds_up"}
+
+
+def test_a_record_that_vanished_is_a_finding_of_its_day_until_it_is_back(scripted: Location, script: Script) -> None:
+    script.holds(DAY, plain("a", DAY), plain("b", DAY))
+    script.holds(NEXT, plain("c", NEXT))
+    scripted.run(DAY, NEXT)
+    script.holds(DAY, plain("a", DAY))
+    assert red(scripted.run(DAY, assets=["period_cdr"])) == [VANISHED]
+    assert red(scripted.run(NEXT, assets=["period_cdr"])) == [VANISHED]
+    script.holds(DAY, plain("a", DAY), plain("b", DAY))
+    assert red(scripted.run(DAY, assets=["period_cdr"])) == []
+
+
+# Exports
+
+
+def test_a_blocked_day_is_not_exported(scripted: Location, script: Script) -> None:
+    script.holds(DAY, *TOO_MANY_MINUTES[:60])
+    assert scripted.run(DAY).success
+    exported = scripted.data_dir / "published" / "room_usage" / f"{DAY}.parquet"
+    good = exported.read_bytes()
+    script.holds(DAY, *TOO_MANY_MINUTES)
+    said = failure(scripted.run(DAY))
+    assert "room_usage_adds_up fails on 2026-11-18" in said
+    assert exported.read_bytes() == good
+
+    script.holds(NEXT, plain("b", NEXT))
+    result = scripted.run(NEXT)
+    assert result.success, "a day that is red holds up no other"
+    assert red(result) == ["room_usage_adds_up"]
+
+
+def test_findings_are_exported_while_they_are_open(scripted: Location, script: Script) -> None:
+    exported = scripted.data_dir / "published" / "check_findings" / f"{DAY}.parquet"
+    script.holds(DAY, odd("a", DAY))
+    scripted.run(DAY)
+    (row,) = duckdb.sql(f"SELECT check_name, count, sample ->> '$[0].cdr_id' FROM '{exported}'").fetchall()
+    assert row == (LOST, 1, "a")
+    script.holds(DAY, plain("a", DAY))
+    scripted.run(DAY)
+    assert not exported.exists()
+
+
+# "Execute" in the UI
+
+
+def test_execute_looks_at_every_day_again(scripted: Location, script: Script) -> None:
+    for day in (DAY, NEXT):
+        script.holds(day, plain(f"a-{day}", day))
+    scripted.run(DAY, NEXT)
+    with duckdb.connect(scripted.warehouse) as connection:
+        connection.execute("UPDATE room_usage SET connections = 0 WHERE usage_date = ?", [DAY])
+    result = run_checks(scripted)
+    assert result.success
+    assert red(result) == ["room_usage_adds_up"]
+    assert checks(result)["room_usage_adds_up"].description == f"1 on {DAY}. Looked at in this run: {DAY}...{NEXT}."
+    assert scripted.run(DAY, assets=TABLES).success
+    assert red(run_checks(scripted)) == []
+
+
+# A person's word
+
+
+def acknowledge(location: Location, **config: str) -> dg.ExecuteInProcessResult:
+    job = location.definitions.resolve_job_def("acknowledge")
+    return job.execute_in_process(
+        instance=location.instance, run_config={"ops": {"acknowledge": {"config": config}}}, raise_on_error=False
+    )
+
+
+def test_an_acknowledged_finding_is_green_and_shown_with_its_note(scripted: Location, script: Script) -> None:
+    for day in (DAY, NEXT):
+        script.holds(day, odd(f"a-{day}", day))
+    scripted.run(DAY, NEXT)
+    result = acknowledge(scripted, check=LOST, first_day=str(DAY), note="EnableX will not mend it")
+    assert result.success
+    assert checks(result)[LOST].metadata["open_days"].value == str(NEXT)
+    result = acknowledge(scripted, check=LOST, first_day=str(DAY), last_day=str(NEXT), note="nor this one")
+    evaluation = checks(result)[LOST]
+    assert evaluation.passed
+    assert [row.data["note"] for row in evaluation.metadata["acknowledged"].records] == [
+        "EnableX will not mend it",
+        "nor this one",
+    ]
+    assert latest(scripted, LOST).event.dagster_event.event_specific_data.passed
+    # The same finding again is still acknowledged.
+    result = scripted.run(DAY)
+    assert red(result) == []
+    assert f"Acknowledged: {DAY}...{NEXT}." in checks(result)[LOST].description
+
+
+def test_an_acknowledged_finding_that_changes_is_open_again(scripted: Location, script: Script) -> None:
+    script.holds(DAY, odd("a", DAY))
+    scripted.run(DAY)
+    acknowledge(scripted, check=LOST, first_day=str(DAY), note="known")
+    script.holds(DAY, odd("a", DAY), odd("b", DAY))
+    assert red(scripted.run(DAY)) == [LOST]
+    (row,) = read(scripted.warehouse, "check_findings")
+    assert (row["count"], row["acknowledged_at"], row["note"]) == (2, None, "known")
+    assert row["found_at"] < row["last_seen_at"]
+
+
+def test_an_acknowledged_blocking_finding_lets_its_day_through(scripted: Location, script: Script) -> None:
+    script.holds(DAY, *TOO_MANY_MINUTES)
+    assert not scripted.run(DAY).success
+    acknowledge(scripted, check="room_usage_adds_up", first_day=str(DAY), note="a test call")
+    assert "conference_usage_adds_up" in failure(scripted.run(DAY, assets=TABLES)), "it was not looked at before"
+    acknowledge(scripted, check="conference_usage_adds_up", first_day=str(DAY), note="a test call")
+    assert scripted.run(DAY, assets=TABLES).success
+    assert (scripted.data_dir / "published" / "room_usage" / f"{DAY}.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"check": "no_such_check", "first_day": str(DAY)}, "there is no check no_such_check"),
+        ({"check": LOST, "first_day": "yesterday"}, "first_day is not a day as YYYY-MM-DD: 'yesterday'"),
+        ({"check": LOST, "first_day": str(NEXT), "last_day": str(DAY)}, f"first_day {NEXT} is after last_day {DAY}"),
+        ({"check": LOST, "first_day": str(NEXT)}, f"{LOST} has no open finding on {NEXT}"),
+    ],
+)
+def test_what_cannot_be_acknowledged_is_refused(
+    scripted: Location, script: Script, config: dict[str, str], words: str
+) -> None:
+    script.holds(DAY, odd("a", DAY))
+    scripted.run(DAY)
+    assert words in failure(acknowledge(scripted, note="known", **config))
+
+
+# What the UI lists
+
+
+def test_a_run_of_a_job_over_a_range_leaves_one_line_in_a_checks_history(scripted: Location, script: Script) -> None:
+    for day in (DAY, NEXT):
+        script.holds(day, plain(f"a-{day}", day))
+    scripted.run(DAY, NEXT)
+    assert history(scripted, LOST) == ["SUCCEEDED"]
+
+
+def test_materializing_one_partition_leaves_one_line_in_a_checks_history(scripted: Location, script: Script) -> None:
+    script.holds(DAY, odd("a", DAY))
+    everything = scripted.definitions.resolve_implicit_global_asset_job_def()
+    assert everything.execute_in_process(instance=scripted.instance, partition_key=str(DAY)).success
+    assert history(scripted, LOST) == ["FAILED"]

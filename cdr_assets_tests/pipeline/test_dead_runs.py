@@ -1,0 +1,267 @@
+"""Runs whose process is killed: their lock, their report as failed, and their days."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from cdr_assets.days import DAY, days_between, midnight
+from cdr_assets.definitions import code_location
+from cdr_assets.pipeline.project_runs import report_dead_runs
+from cdr_assets.pipeline.run_lock import RunLock, hold_run_lock, remove_abandoned_locks, run_lock
+from cdr_assets.sandbox.server import Sandbox
+from cdr_assets_tests.location import Locate, Location, Script, plain_environment, record
+
+PATIENCE_S = 60
+BIN = Path(sys.executable).parent
+FIRST = midnight(datetime(2026, 11, 2).date())
+
+
+def age(data_dir: Path) -> None:
+    """Makes every lock file look as if it had been made a minute ago."""
+    for path in (data_dir / "runs").glob("*.lock"):
+        a_minute_ago = path.stat().st_mtime - 60
+        os.utime(path, (a_minute_ago, a_minute_ago))
+
+
+# The lock
+
+
+def hold(data_dir: Path, run_id: str, held: threading.Event) -> None:
+    with hold_run_lock(data_dir, run_id):
+        held.set()
+        signal.pause()
+
+
+def test_a_lock_is_held_while_its_block_runs(tmp_path: Path) -> None:
+    assert run_lock(tmp_path, "a") is RunLock.ABSENT
+    with hold_run_lock(tmp_path, "a"):
+        age(tmp_path)
+        remove_abandoned_locks(tmp_path)
+        assert run_lock(tmp_path, "a") is RunLock.HELD
+        assert run_lock(tmp_path, "b") is RunLock.ABSENT
+    assert run_lock(tmp_path, "a") is RunLock.ABSENT
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_lock_is_let_go_of_by_a_killed_process(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    process = context.Process(target=hold, args=(tmp_path, "a", held))
+    process.start()
+    assert held.wait(PATIENCE_S)
+    age(tmp_path)
+    assert run_lock(tmp_path, "a") is RunLock.HELD
+    process.kill()
+    process.join(PATIENCE_S)
+    assert run_lock(tmp_path, "a") is RunLock.ABANDONED
+    remove_abandoned_locks(tmp_path)
+    assert run_lock(tmp_path, "a") is RunLock.ABSENT
+
+
+def test_a_file_that_was_just_made_counts_as_held(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a.lock").touch()
+    assert run_lock(tmp_path, "a") is RunLock.HELD
+    age(tmp_path)
+    assert run_lock(tmp_path, "a") is RunLock.ABANDONED
+
+
+@pytest.mark.parametrize("data_dir", ["missing", "a file"])
+def test_a_data_folder_that_is_none_has_no_locks(tmp_path: Path, data_dir: str) -> None:
+    if data_dir == "a file":
+        (tmp_path / data_dir).touch()
+    assert run_lock(tmp_path / data_dir, "a") is RunLock.ABSENT
+    remove_abandoned_locks(tmp_path / data_dir)
+
+
+# A killed command
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        yield instance
+
+
+def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
+    home: dg.DagsterInstance, locate: Locate, script: Script, tmp_path: Path
+) -> None:
+    now = datetime.now(timezone.utc)
+    days = [now.date() - DAY * number for number in (4, 3, 2)]
+    asked = threading.Event()
+
+    def stall(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        handler.connection.recv(1)  # until the client is gone
+        handler.close_connection = True
+
+    script.holds(days[0], record("a", days[0]))
+    for day in days[1:]:
+        script.answers_with(day, stall)
+    environment = {**script.environment, "CDR_START_DATE": str(days[0]), "CDR_SETTLE_MINUTES": "0"}
+    location = locate(environment, tmp_path / "data")
+    location = Location(location.definitions, home, location.data_dir)
+    words = ["asset", "materialize", "-m", "cdr_assets.definitions", "--select", 'key:"period_cdr"+']
+    command = subprocess.Popen(
+        [str(BIN / "dagster"), *words, "--partition-range", f"{days[0]}...{days[-1]}"],
+        env={
+            **plain_environment(),
+            **environment,
+            "CDR_DATA_DIR": str(location.data_dir),
+            "DAGSTER_HOME": home.root_directory,
+        },
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert asked.wait(PATIENCE_S)
+    age(location.data_dir)
+    later = now + timedelta(hours=1)
+    # While it lives it is left alone, however long it takes.
+    assert report_dead_runs(home, location.data_dir, later) == []
+    os.killpg(command.pid, signal.SIGKILL)
+    command.wait(PATIENCE_S)
+
+    requested = requests(location)
+    (run,) = home.get_runs()
+    assert run.status == DagsterRunStatus.FAILURE
+    messages = [event.message for event in home.all_logs(run.run_id)]
+    (message,) = (each for each in messages if "The process of this run is gone" in each)
+    assert "it was killed, or its machine was restarted" in message
+    assert run.tags["dagster/max_retries"] == "0"
+    # The first day was done before.
+    left = days_between(days[1], now.date() - DAY)
+    assert requested == [f"{left[0]}...{left[-1]}"]
+    assert list((location.data_dir / "runs").iterdir()) == []
+
+
+def requests(location: Location) -> list[str]:
+    """What closed_days asks for, by the tag that people see."""
+    with dg.build_sensor_context(
+        instance=location.instance, definitions=location.definitions, resources=location.definitions.resources
+    ) as context:
+        result = location.definitions.resolve_sensor_def("closed_days").evaluate_tick(context)
+    return [request.tags.get("cdr_assets/days", "a day") for request in result.run_requests or []]
+
+
+# Runs that Dagster knows of
+
+
+def started(location: Location, tags: dict[str, str], status: DagsterRunStatus) -> dg.DagsterRun:
+    job = location.definitions.resolve_job_def("daily_cdr")
+    return location.instance.create_run_for_job(job, tags=tags, status=status)
+
+
+def later(minutes: float) -> datetime:
+    return datetime.now(timezone.utc) + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED])
+def test_a_run_that_never_came_to_its_step_is_dead_after_two_minutes(
+    location: Location, status: DagsterRunStatus
+) -> None:
+    run = started(location, {"dagster/partition": "2026-11-02"}, status)
+    assert report_dead_runs(location.instance, location.data_dir, later(1.9)) == []
+    assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == [run.run_id]
+    assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == []
+    assert location.instance.get_runs()[0].status == DagsterRunStatus.FAILURE
+
+
+def test_a_run_between_its_last_event_and_its_end_is_not_dead(location: Location) -> None:
+    run = started(location, {"dagster/partition": "2026-11-02"}, DagsterRunStatus.STARTED)
+    with hold_run_lock(location.data_dir, run.run_id):
+        pass
+    location.instance.report_engine_event("the step has ended", run)
+    assert report_dead_runs(location.instance, location.data_dir, later(1.9)) == []
+
+
+def test_a_run_that_was_being_canceled_when_it_died_is_canceled(location: Location) -> None:
+    started(location, {"dagster/partition": "2026-11-02"}, DagsterRunStatus.CANCELING)
+    report_dead_runs(location.instance, location.data_dir, later(3))
+    assert location.instance.get_runs()[0].status == DagsterRunStatus.CANCELED
+
+
+def test_a_run_on_another_data_folder_is_left_alone(location: Location) -> None:
+    tags = {"dagster/partition": "2026-11-02", "cdr_assets/data_dir": "/srv/other"}
+    started(location, tags, DagsterRunStatus.STARTED)
+    assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
+
+
+def test_runs_of_others_are_left_alone(location: Location) -> None:
+    @dg.job
+    def somebody_elses() -> None: ...
+
+    location.instance.create_run_for_job(somebody_elses, status=DagsterRunStatus.STARTED)
+    assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
+
+
+def test_days_whose_run_died_once_go_on_and_after_a_second_death_wait_and_go_alone(
+    locate: Locate, sandbox: Sandbox
+) -> None:
+    today = datetime.now(timezone.utc).date()
+    first, last = today - DAY * 5, today - DAY * 2
+    location = locate({**sandbox.environment, "CDR_START_DATE": str(first), "CDR_SETTLE_MINUTES": "0"})
+    tags = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
+    started(location, tags, DagsterRunStatus.STARTED)
+    report_dead_runs(location.instance, location.data_dir, later(3))
+    assert requests(location) == [f"{first}...{today - DAY}"]
+    started(location, tags, DagsterRunStatus.STARTED)
+    report_dead_runs(location.instance, location.data_dir, later(3))
+    # The day that was in no dead run.
+    assert requests(location) == ["a day"]
+
+
+# What a live run shows
+
+
+def test_a_range_run_shows_its_days_and_every_run_its_enablex(location: Location) -> None:
+    first = FIRST.date()
+    assert location.run(first, first + DAY).success
+    assert location.run(first).success
+    single, ranged = location.instance.get_runs()
+    assert ranged.tags["cdr_assets/days"] == f"{first}...{first + DAY}"
+    assert "cdr_assets/days" not in single.tags
+    assert single.tags["cdr_assets/enablex"] == ranged.tags["cdr_assets/enablex"] == "sandbox"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "name"),
+    [
+        ("https://api.enablex.io/video/v2", "api.enablex.io"),
+        ("https://user:secret@api.example:8443/v2", "api.example"),
+        ("http://127.0.0.1:8080/video/v2", "sandbox"),
+        ("http://[::1]:8080", "sandbox"),
+        ("http://localhost:1", "sandbox"),
+        ("nonsense", "unknown"),
+        ("http://[nonsense", "unknown"),
+    ],
+)
+def test_the_enablex_of_a_run_is_the_host_of_its_base_url(base_url: str, name: str) -> None:
+    live_run = (code_location({"ENABLEX_BASE_URL": base_url}).resources or {})["live_run"]
+    assert live_run.enablex == name
+
+
+def test_a_retried_run_does_not_tell_how_the_one_before_failed(scripted: Location, script: Script) -> None:
+    day = FIRST.date()
+    script.holds(day, record("a", day))
+    inherited = {"cdr_assets/failed_day": str(day), "cdr_assets/refusal": "Forbidden"}
+    job = scripted.definitions.resolve_job_def("daily_cdr")
+    assert job.execute_in_process(instance=scripted.instance, partition_key=str(day), tags=inherited).success
+    (run,) = scripted.instance.get_runs()
+    assert not any(run.tags[tag] for tag in inherited)
