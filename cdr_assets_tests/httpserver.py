@@ -1,4 +1,4 @@
-"""A local HTTP server that answers from a script: one function a request, in order, the last one again and again."""
+"""A local HTTP server that answers from a script: one function per request, in order; the last one repeats."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Server:
 
 @contextmanager
 def serving(*script: Answer) -> Iterator[Server]:
-    """A server on a free loopback port that is ready at once and gone at the end."""
+    """A server on a free loopback port. It is ready inside the `with` and stopped after it."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -50,7 +50,7 @@ def serving(*script: Answer) -> Iterator[Server]:
 
 
 def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-    """A body with its length."""
+    """A body with a Content-Length."""
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         _head(handler, status, {"Content-Length": str(len(body)), **(headers or {})})
@@ -60,13 +60,13 @@ def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None
 
 
 def zipped(body: bytes, without_last: int = 0) -> Answer:
-    """A body compressed with gzip; less some of its last bytes, and with a length that does not tell."""
+    """A body compressed with gzip. `without_last` bytes are cut off, and the Content-Length fits what is left."""
     packed = gzip.compress(body)
     return answer(packed[: len(packed) - without_last], headers={"Content-Encoding": "gzip"})
 
 
 def chunked(pieces: Sequence[bytes], whole: bool = True) -> Answer:
-    """A body in HTTP chunks; without its last one when it is not to be whole."""
+    """A body in HTTP chunks. Without `whole` the connection closes before the chunk that ends the body."""
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         _head(handler, 200, {"Transfer-Encoding": "chunked"})
@@ -81,7 +81,7 @@ def chunked(pieces: Sequence[bytes], whole: bool = True) -> Answer:
 
 
 def cut(body: bytes, at: int) -> Answer:
-    """The first bytes of a body that was announced with its whole length."""
+    """The first `at` bytes of a body, with the Content-Length of all of it."""
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         _head(handler, 200, {"Content-Length": str(len(body))})
@@ -92,7 +92,7 @@ def cut(body: bytes, at: int) -> Answer:
 
 
 def until_closed(body: bytes) -> Answer:
-    """A body of no announced length, which ends where the connection does."""
+    """A body without a Content-Length, which ends when the connection closes."""
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         _head(handler, 200, {"Connection": "close"})

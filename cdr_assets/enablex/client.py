@@ -64,11 +64,11 @@ _log = logging.getLogger(__name__)
 class Attempt:
     """One try of a request. `with attempt as batches` sends it; `batches` are those of its answer.
 
-    Batches raise an EnableXError when the answer is not whole or not good, at any point of it. Leaving the `with` reads
-    the rest, and ends the attempt whatever was wrong with the answer: the next attempt, if there is one, begins again,
-    so discard what this one brought. An error that the body of the `with` raises by itself propagates unchanged.
+    Reading the batches raises an EnableXError as soon as the answer turns out not to be whole or not to be good.
+    Leaving the `with` reads the rest of the answer and suppresses that error: the loop then makes the next attempt, or
+    raises it. What a failed attempt brought must be discarded. Any error of the caller's own propagates.
 
-    `return` and `break` inside the loop skip the attempts that would follow: leave it by its end.
+    Do not use `return` or `break` inside the loop: they skip the attempts that would follow.
     """
 
     def __init__(self, number: int, answer: Generator[Batch, None, None]) -> None:
@@ -91,14 +91,14 @@ class Attempt:
             if error is None:
                 # Only the end of an answer shows that it was whole, and the body may have stopped before it.
                 deque(self._batches, maxlen=0)
-        # Whatever a body raises after its batches failed comes of that.
+        # An error that the body raises after its batches failed is a consequence of that.
         return self.error is not None and (error is None or isinstance(error, Exception))
 
     def _read(self) -> Iterator[Batch]:
         try:
             yield from self._answer
         except EnableXError as error:
-            # Neither the traceback nor the context is kept: their frames and texts can hold the credentials.
+            # The frames of the traceback and the text of the context can hold the credentials.
             error.__context__ = None
             self.error = error.with_traceback(None)
         if self.error:
@@ -174,16 +174,15 @@ class EnableX:
         for number in itertools.count(1):
             attempt = Attempt(number, self._answer(path, deadline))
             yield attempt
-            error = attempt.error
-            if error is None and attempt.is_whole:
+            if attempt.is_whole:
                 return
+            error = attempt.error
             if error is None:
                 raise RuntimeError("the last attempt was not read: use `with attempt as batches` for each one")
             error.path, error.tries = path, number
             wait = self._wait(error, deadline)
             if wait is None:
-                # The frames of the attempt say nothing more, and hold the credentials.
-                raise error.with_traceback(None)
+                raise error
             _log.warning("GET %s: %s; try %d of %d in %.1f s", path, error.reason, number + 1, self._tries, wait)
             self._sleep(wait)
 
@@ -264,7 +263,7 @@ class EnableX:
         missing = tuple(name for name, value in credentials.items() if not value.strip())
         if missing:
             names = " and ".join(name.replace("_", " ") for name in missing)
-            raise BadSetting(f"no {names} is set; the EnableX portal shows them on the project's page", missing)
+            raise BadSetting(f"{names} not set; the EnableX portal shows them on the project's page", missing)
         if ":" in self._app_id:
             raise BadSetting("the app id has a colon, which HTTP Basic authentication cannot carry", ("app_id",))
         fault = _base_url_fault(self._base_url)
@@ -273,7 +272,7 @@ class EnableX:
             raise BadSetting(f"the base url {fault}: {shown!r}; the default is {BASE_URL}", ("base_url",))
 
     def _redacted(self, text: str) -> str:
-        """`text` without secrets, nor the beginning of one before an ellipsis."""
+        """`text` without the secrets, and without the beginning of one before an ellipsis."""
         for secret in self._secrets:
             *cut_short, last = text.replace(secret, _REDACTED).split("…")
             text = "…".join([*(_without_start(part, secret) for part in cut_short), last])

@@ -70,7 +70,7 @@ class BadParameter(NotAsked, ValueError):
 class BadSetting(NotAsked):
     """Credentials are missing, or the base URL is not safe."""
 
-    def __init__(self, reason: str, settings: tuple[str, ...]) -> None:
+    def __init__(self, reason: str, settings: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.settings = settings
 

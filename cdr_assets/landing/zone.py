@@ -106,16 +106,15 @@ class LandingZone:
                 if not owner:
                     _write(self.account, app_id + "\n")
                 elif owner != app_id:
-                    folder = self.account.parent
                     raise OtherAccount(
-                        f"the data folder {folder} holds the records of another EnableX account: its App ID, noted in "
-                        f"{self.account}, is not the one that is set now. Use another data folder for this account; "
-                        f"or, if both App IDs are of the same account, delete {self.account} and fetch again"
+                        f"the data folder {self.account.parent} belongs to another EnableX account: the App ID in "
+                        f"{self.account} is not the one that is set now. Use another data folder for this account. "
+                        f"To adopt this folder on purpose, delete {self.account}: the next fetch notes its App ID"
                     )
 
     def _owner(self) -> str:
         with suppress(FileNotFoundError):
-            return self.account.read_text(encoding="utf-8").strip()
+            return self.account.read_text(encoding="utf-8", errors="replace").strip()
         return ""
 
     def files(self, day: date) -> list[Path]:
@@ -123,7 +122,7 @@ class LandingZone:
         return sorted((self.landing / partition_name(day)).glob(f"*{RECORDS_SUFFIX}"))
 
     def days(self) -> dict[date, str]:
-        """Every UTC day that landed, with the version of its files: see `version`."""
+        """Every UTC day that landed, with its version: see `version`."""
         days = {}
         for folder in self.landing.glob("usage_date=*"):
             try:
@@ -135,7 +134,7 @@ class LandingZone:
         return days
 
     def version(self, day: date) -> str:
-        """A short name for exactly the files of the day; empty if it never landed."""
+        """A short digest of the names of the day's files; empty if it never landed."""
         return version(self.files(day))
 
     def lock(self, day: date) -> FileLock:
