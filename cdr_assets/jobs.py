@@ -113,7 +113,7 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
 def report(
     context: dg.OpExecutionContext, utc_days: dg.PartitionsDefinition[str], asset: str, request: str, intake: Intake
 ) -> None:
-    """Records what the answer brought, on each day that it has records of."""
+    """Records in Dagster what the response brought, per day that it has records of."""
     context.log.info(
         f"{request}: {sum(intake.records.values())} records on {describe_days(intake.records) or 'no day'}; "
         f"changed: {describe_days(intake.changed_days) or 'nothing'}"
