@@ -27,7 +27,7 @@ class Variable(NamedTuple):
     whole: bool = False
 
     def read(self, environ: Mapping[str, str]) -> float:
-        """Its value. Raises ValueError, naming the variable and the range, where it is none."""
+        """Its value. Raises ValueError, naming the variable and the range, if it is not in the range."""
         text = environ.get(self.name)
         if not text:
             return self.default
@@ -52,7 +52,7 @@ KEEP_RUNS_DAYS = Variable("CDR_KEEP_RUNS_DAYS", 90, 0, 36_500, whole=True)
 
 @dataclass(frozen=True)
 class Settings:
-    """All that the code location can be told."""
+    """Every setting of the code location."""
 
     app_id: str
     app_key: str
@@ -70,10 +70,10 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
-        """The settings in `environ`. Raises ValueError, naming the variable and the remedy, for one that is wrong."""
+        """The settings in `environ`. Raises ValueError, naming the variable and the remedy, if one is wrong."""
 
         def secret(name: str) -> str:
-            # Dagster shows the name of the variable where it would show the value of a setting.
+            # Dagster then shows the name of the variable instead of its value.
             return dg.EnvVar(name) if environ.get(name) else ""
 
         data_dir = Path(environ.get("CDR_DATA_DIR") or "data").resolve()

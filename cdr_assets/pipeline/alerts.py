@@ -7,6 +7,7 @@ posts again: an alert is delivered at least once.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -21,7 +22,8 @@ FIRST_WAIT, MAX_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Waits between tries of one alert: they double from the first to the longest."""
 GIVE_UP_AFTER = timedelta(days=3)
 MAX_WAITING = 500
-MAX_POSTS_PER_TICK = 20
+MAX_SECONDS_PER_TICK = 30.0
+"""A sensor's tick has a minute, and each post may take TIMEOUT_S."""
 
 Post = Callable[[str], str]
 """Posts the alert of a run id. Returns "" when it was taken, else what went wrong. Raises Unreachable."""
@@ -67,11 +69,14 @@ class Outbox:
         self.waiting.setdefault(run_id, Waiting(now.timestamp(), now.timestamp()))
 
     def deliver(self, now: datetime, post: Post) -> Iterator[tuple[str, str, bool]]:
-        """Posts what is due. Yields of each try the run id, what went wrong ("" if nothing), and whether it was the
-        last try: delivered, or given up."""
+        """Posts the alerts that are due.
+
+        Yields for each the run id, what went wrong ("" if nothing did), and whether the alert is out of the outbox:
+        delivered, or given up.
+        """
         due = [run_id for run_id, each in self.waiting.items() if each.next_try <= now.timestamp()]
-        unreachable = False
-        for run_id in due[:MAX_POSTS_PER_TICK]:
+        unreachable, deadline = False, time.monotonic() + MAX_SECONDS_PER_TICK
+        for run_id in due:
             try:
                 problem = post(run_id)
             except Unreachable as error:
@@ -85,7 +90,7 @@ class Outbox:
                 wait = min(FIRST_WAIT * 2 ** min(alert.tries - 1, 20), MAX_WAIT)
                 alert.next_try = (now + wait).timestamp()
             yield run_id, problem, not problem or expired
-            if unreachable:
+            if unreachable or time.monotonic() > deadline:
                 return
 
     def drop_excess(self) -> list[str]:

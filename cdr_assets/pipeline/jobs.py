@@ -163,7 +163,7 @@ def report(
     request: str,
     ingested: IngestResult,
 ) -> None:
-    """Records what the answer brought, on each day that it has records of."""
+    """Records in Dagster what the answer brought, for each day that it has records of."""
     context.log.info(
         f"{request}: {sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
         f"changed: {describe_days(ingested.changed_days) or 'nothing'}"

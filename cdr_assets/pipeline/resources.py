@@ -50,7 +50,7 @@ class EnableXResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class LandingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The landing zone: records as they came, one folder a UTC day."""
+    """The landing zone: records as received, one folder per UTC day."""
 
     data_dir: str = Field(description="Folder of everything on disk.")
 

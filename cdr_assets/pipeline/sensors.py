@@ -55,7 +55,7 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
         target=jobs.daily_cdr,
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fetches every UTC day once it has closed and settled, back to the start date; failed days again.",
+        description="Fetches every UTC day some time after it closed, back to the start date; failed days again.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
@@ -151,8 +151,8 @@ def failed_runs(webhook_url: str, ui_url: str) -> dg.SensorDefinition:
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
                 outbox.add(run.run_id, now)
-        for run_id, problem, was_last_try in outbox.deliver(now, post):
-            if problem and was_last_try:
+        for run_id, problem, is_over in outbox.deliver(now, post):
+            if problem and is_over:
                 context.log.error(f"The alert for run {run_id} is dropped: for 3 days the webhook {problem}")
             elif problem:
                 context.log.warning(f"The alert webhook {problem} for run {run_id}; it is tried again")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
+from functools import cache
 from http.server import BaseHTTPRequestHandler
 from itertools import chain
 from pathlib import Path
@@ -33,7 +34,6 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]
 SENSORS = ("closed_days", "settling_days", "landed_days")
 DAYS = 4
-FIRST = datetime.now(timezone.utc).date() - DAY * DAYS
 DEADLINE_S = 150
 QUEUE = """
 run_coordinator:
@@ -44,9 +44,15 @@ run_coordinator:
 """
 
 
+@cache
+def first_day() -> date:
+    """The start date: the same for all tests, also when midnight passes."""
+    return datetime.now(timezone.utc).date() - DAY * DAYS
+
+
 def closed_days() -> list[date]:
     today = datetime.now(timezone.utc).date()
-    return days_between(FIRST, today - DAY)
+    return days_between(first_day(), today - DAY)
 
 
 class Daemon:
@@ -88,7 +94,7 @@ class Daemon:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     faults = Faults(spill_minutes=90, late_share=0.4, late_hours=24 * 365)
-    with serve(Settings(connections=40, start=FIRST), faults=faults) as sandbox:
+    with serve(Settings(connections=40, start=first_day()), faults=faults) as sandbox:
         yield sandbox
 
 
@@ -104,7 +110,7 @@ def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
     write_settings(tmp_path)
     environment = {
         **sandbox.environment,
-        "CDR_START_DATE": str(FIRST),
+        "CDR_START_DATE": str(first_day()),
         "CDR_SETTLE_MINUTES": "0",
         "CDR_SETTLING_DAYS": str(DAYS + 1),
         "CDR_SETTLING_HOURS": "0.0001",

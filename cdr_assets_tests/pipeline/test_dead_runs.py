@@ -16,6 +16,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from cdr_assets.days import DAY, days_between, midnight
 from cdr_assets.definitions import code_location
@@ -184,6 +186,21 @@ def test_a_run_that_never_came_to_its_step_is_dead_after_two_minutes(
     assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == [run.run_id]
     assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == []
     assert location.instance.get_runs()[0].status == DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_waits_in_the_queue_is_not_dead(location: Location) -> None:
+    repository = RemoteRepositoryOrigin(
+        ManagedGrpcPythonEnvCodeLocationOrigin(
+            LoadableTargetOrigin(module_name="cdr_assets.definitions"), location_name="cdr_assets"
+        ),
+        "__repository__",
+    )
+    location.instance.create_run_for_job(
+        location.definitions.resolve_job_def("daily_cdr"),
+        status=DagsterRunStatus.QUEUED,
+        remote_job_origin=repository.get_job_origin("daily_cdr"),
+    )
+    assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
 
 
 def test_a_run_between_its_last_event_and_its_end_is_not_dead(location: Location) -> None:

@@ -812,6 +812,21 @@ def test_an_alert_that_nobody_takes_for_three_days_is_dropped_loudly(
     assert result.skip_message == "every failed run is posted"
 
 
+def test_an_alert_about_a_run_that_was_deleted_is_posted_too(
+    locate: Locate, sandbox: Sandbox, webhook: Webhook
+) -> None:
+    location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
+    cursor = tick(location, "failed_runs").cursor
+    sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
+    run = location.run(yesterday()).run_id
+    webhook.status = 503
+    cursor = tick(location, "failed_runs", cursor=cursor).cursor
+    location.instance.delete_run(run)
+    webhook.status = 200
+    tick(location, "failed_runs", present() + HOUR, cursor)
+    assert webhook.posts[-1][2]["text"] == f"A run failed and was deleted since: {run}"
+
+
 def test_runs_that_failed_before_the_webhook_was_set_are_not_posted(
     locate: Locate, sandbox: Sandbox, webhook: Webhook
 ) -> None:
