@@ -108,7 +108,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Com
         def in_checkout(name: str, *words: str) -> Command:
             home = folder / f"{name}-home"
             home.mkdir()
-            shutil.copy(CHECKOUT / "dagster.yaml", home)
+            shutil.copy(CHECKOUT / "cdr_assets" / "dagster.yaml", home)
             environment = {**sandbox.environment, "DAGSTER_HOME": str(home)}
             return Command([str(BIN / "dg"), *words], environment, folder / name, CHECKOUT)
 

@@ -91,7 +91,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
-    shutil.copy(CHECKOUT / "dagster.yaml", tmp_path)
+    shutil.copy(CHECKOUT / "cdr_assets" / "dagster.yaml", tmp_path)
     with (tmp_path / "dagster.yaml").open("a") as settings:
         # A queued run is launched within a second, not within five.
         settings.write(QUEUE)
