@@ -18,18 +18,33 @@ import click
 from filelock import FileLock, Timeout
 
 from cdr_assets import processes
-from cdr_assets.sandbox.__main__ import sandbox
 
 MODULE = "cdr_assets.definitions"
 CREDENTIALS = ("ENABLEX_APP_ID", "ENABLEX_APP_KEY")
 UI_PORT = 3000
+ACCOUNT_FOLDERS = {"DAGSTER_HOME": ".dagster", "CDR_DATA_DIR": "data"}
+SANDBOX_FOLDERS = {"DAGSTER_HOME": "sandbox-data/dagster", "CDR_DATA_DIR": "sandbox-data/cdr"}
 DAY = click.DateTime(["%Y-%m-%d"])
 
 # Lies in a folder that holds the sandbox's invented calls, or the state of runs over them.
 SANDBOX_MARK = ".sandbox"
 
 
-@click.group(context_settings={"max_content_width": 100})
+class _Commands(click.Group):
+    """Loads the sandbox's server only for its own command: a service would keep it in memory."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "sandbox"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "sandbox":
+            from cdr_assets.sandbox.__main__ import sandbox
+
+            return sandbox
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 100})
 @click.version_option(package_name="cdr_assets", prog_name="cdr-assets")
 def main() -> None:
     """Keeps the Call Detail Reports of an EnableX video account.
@@ -37,9 +52,6 @@ def main() -> None:
     Data lies in CDR_DATA_DIR, else ./data; Dagster's state in DAGSTER_HOME, else ./.dagster. On the sandbox the
     defaults are ./sandbox-data/cdr and ./sandbox-data/dagster.
     """
-
-
-main.add_command(sandbox)
 
 
 @main.command()
@@ -60,14 +72,14 @@ def dev(port: int | None) -> None:
         with _sandbox_environment(os.environ) as environment:
             reason = f"{' and '.join(missing)} are not set"
             sys.exit(_dev(environment, f"the sandbox, with invented calls: {reason}", port))
-    environment = account_environment(os.environ)
+    environment = ready_environment(os.environ)
     sys.exit(_dev(environment, _where(environment), port))
 
 
 def _dev(environment: dict[str, str], where: str, port: int | None) -> int:
     home = Path(environment["DAGSTER_HOME"])
     with _only_one(home):
-        if port is None and not _is_free("127.0.0.1", UI_PORT):
+        if port is None and not is_free("127.0.0.1", UI_PORT):
             port = _free_port()
             click.echo(f"Port {UI_PORT} is taken, so the UI is on http://localhost:{port}")
         port = port or UI_PORT
@@ -91,11 +103,13 @@ def serve(host: str, port: int) -> None:
             f"{' and '.join(missing)} are not set, and a service needs an account. "
             "To run it on invented calls: cdr-assets sandbox -- cdr-assets serve"
         )
-    environment = account_environment(os.environ)
-    home = Path(environment["DAGSTER_HOME"])
-    if not _is_free(host, port):
+    if not is_free(host, port):
         raise click.ClickException(f"{host}:{port} cannot be had for the UI: choose another with --host or --port")
+    environment = ready_environment(os.environ)
+    home = Path(environment["DAGSTER_HOME"])
     environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
+    # The C library gives each thread an arena of its own otherwise, and keeps what it freed there.
+    environment.setdefault("MALLOC_ARENA_MAX", "2")
     with _only_one(home), tempfile.TemporaryDirectory(prefix="cdr-assets-") as folder:
         _say_where(environment, _where(environment), environment["CDR_UI_URL"])
         try:
@@ -158,7 +172,7 @@ def rebuild(first: datetime, last: datetime) -> None:
 
 def _launch(*words: str) -> None:
     missing_credentials(os.environ)
-    environment = account_environment(os.environ)
+    environment = ready_environment(os.environ)
     command = launch_command(*words)
     os.execve(command[0], command, environment)
 
@@ -189,33 +203,38 @@ def location_name(environ: Mapping[str, str]) -> str:
     return "cdr_assets-sandbox" if on_sandbox(environ) else "cdr_assets"
 
 
-def account_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` with absolute DAGSTER_HOME and CDR_DATA_DIR, both ready for use.
+def folders(environ: Mapping[str, str]) -> dict[str, Path]:
+    """DAGSTER_HOME and CDR_DATA_DIR, absolute. Marks those of the sandbox, which are made if they are missing.
 
     Raises ClickException if one of them belongs to the sandbox and the credentials to an account, or the reverse.
     """
     invented = on_sandbox(environ)
-    defaults = {"DAGSTER_HOME": ".dagster", "CDR_DATA_DIR": "data"}
-    if invented:
-        defaults = {"DAGSTER_HOME": "sandbox-data/dagster", "CDR_DATA_DIR": "sandbox-data/cdr"}
-    environment = dict(environ)
-    for name, default in defaults.items():
-        folder = Path(environ.get(name) or default).resolve()
-        environment[name] = str(folder)
+    defaults = SANDBOX_FOLDERS if invented else ACCOUNT_FOLDERS
+    found = {name: Path(environ.get(name) or default).resolve() for name, default in defaults.items()}
+    for name, folder in found.items():
         mark = folder / SANDBOX_MARK
-        if invented and environ.get(name) and not mark.exists() and folder.is_dir() and any(folder.iterdir()):
+        if not invented:
+            if mark.exists():
+                raise click.ClickException(
+                    f"{name} is {folder}, which holds the sandbox's invented calls: choose another for the account"
+                )
+            continue
+        # The default folder is the sandbox's, whatever is in it: earlier versions left no mark.
+        if environ.get(name) and not mark.exists() and folder.is_dir() and any(folder.iterdir()):
             raise click.ClickException(
-                f"{name} is {folder}, which is in use for an account: choose another folder for the sandbox's calls"
+                f"{name} is {folder}, which is in use for an account: choose another for the sandbox"
             )
-        if not invented and mark.exists():
-            raise click.ClickException(
-                f"{name} is {folder}, which holds the sandbox's invented calls: choose another folder for the account"
-            )
-        if invented:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mark.touch()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.touch()
+    return found
+
+
+def ready_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` with DAGSTER_HOME and CDR_DATA_DIR as `folders` gives them, and the home ready for use."""
+    environment = {**environ, **{name: str(folder) for name, folder in folders(environ).items()}}
     # In another process, because this one may live long and should not keep Dagster in memory.
-    prepared = subprocess.run([sys.executable, "-m", "cdr_assets.instance"], env=environment, check=False)
+    prepare = processes.python_function("prepare", "cdr_assets.instance", "main")
+    prepared = subprocess.run(prepare, env=environment, check=False)
     if prepared.returncode:
         raise click.ClickException(f"DAGSTER_HOME {environment['DAGSTER_HOME']} cannot be used: see above")
     return environment
@@ -227,7 +246,7 @@ def _sandbox_environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]
     from cdr_assets.sandbox.server import serve as serve_sandbox
 
     with serve_sandbox() as server:
-        yield account_environment({**environ, **server.environment})
+        yield ready_environment({**environ, **server.environment})
 
 
 def _where(environment: Mapping[str, str]) -> str:
@@ -256,7 +275,7 @@ def _only_one(home: Path) -> Iterator[None]:
         raise click.ClickException(f"cdr-assets already runs on {home}: stop it, or set another DAGSTER_HOME") from None
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
     try:
         socket.create_server((host, port)).close()
     except OSError:

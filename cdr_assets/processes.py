@@ -26,7 +26,16 @@ def console_script(name: str, *arguments: str) -> list[str]:
     The script's own file may be missing: a virtual environment can share packages without their scripts.
     """
     entry = next(iter(entry_points(group="console_scripts", name=name)))
-    call = f"import sys; from {entry.module} import {entry.attr} as main; sys.argv[0] = {name!r}; sys.exit(main())"
+    return python_function(name, entry.module, entry.attr, *arguments)
+
+
+def python_function(name: str, module: str, function: str, *arguments: str) -> list[str]:
+    """The command line that runs a function of a module as the command `name`, and exits with what it returns."""
+    # Unlike a script, -c and -m look for modules in the current folder first.
+    call = (
+        f"import sys; sys.path[:] = filter(None, sys.path); sys.argv[0] = {name!r}; "
+        f"from {module} import {function} as main; sys.exit(main())"
+    )
     return [sys.executable, "-c", call, *arguments]
 
 

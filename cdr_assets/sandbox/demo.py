@@ -52,7 +52,7 @@ def run_demo(environment: Mapping[str, str], daily_job: Sequence[str]) -> int:
     """
     yesterday = datetime.now(timezone.utc).date() - timedelta(days=1)
     first = yesterday - timedelta(days=DAYS - 1)
-    print(f"Fetching {first} to {yesterday} from {environment['ENABLEX_BASE_URL']}, in one Dagster run:", flush=True)
+    print(f"Fetching {first} to {yesterday} from the sandbox, in one Dagster run:", flush=True)
     with (
         dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance,
         tempfile.TemporaryFile("w+") as said,
