@@ -68,7 +68,7 @@ def serve(
 
     `clock` gives the current time as an aware datetime. Raises `OSError` if the port cannot be opened.
     """
-    # The socket listens before anyone knows its address: a request that comes before the thread runs waits in its queue.
+    # The socket listens before anyone knows its address: a request that comes before the thread runs is queued.
     with socket.create_server((_HOST, port)) as listener:
         sandbox = Sandbox(
             settings=settings or Settings(),
