@@ -194,8 +194,8 @@ def missing_credentials(environ: Mapping[str, str]) -> list[str]:
 
 
 def on_sandbox(environ: Mapping[str, str]) -> bool:
-    """Whether the EnableX that the environment names is the sandbox."""
-    return bool(environ.get("CDR_SANDBOX"))
+    """Whether the EnableX that the environment names is a sandbox, which gives its URL in CDR_SANDBOX."""
+    return bool(environ.get("CDR_SANDBOX")) and environ.get("CDR_SANDBOX") == environ.get("ENABLEX_BASE_URL")
 
 
 def location_name(environ: Mapping[str, str]) -> str:
@@ -224,8 +224,11 @@ def folders(environ: Mapping[str, str]) -> dict[str, Path]:
             raise click.ClickException(
                 f"{name} is {folder}, which is in use for an account: choose another for the sandbox"
             )
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.touch()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mark.touch()
+        except OSError as error:
+            raise click.ClickException(f"{name} {folder} cannot be used: {error.strerror}") from None
     return found
 
 
@@ -268,11 +271,15 @@ def write_workspace(home: Path, target: dict[str, Any]) -> Path:
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
     """Refuses a second daemon on the same home: both would launch the same runs."""
+    lock = FileLock(home / ".daemon.lock")
     try:
-        with FileLock(home / ".daemon.lock", timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise click.ClickException(f"cdr-assets already runs on {home}: stop it, or set another DAGSTER_HOME") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_free(host: str, port: int) -> bool:

@@ -31,6 +31,7 @@ from cdr_assets_tests.conftest import plain_environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "from cdr_assets.cli import main; main()"]
+INVENTED = {"CDR_SANDBOX": "http://127.0.0.1:9/video/v2", "ENABLEX_BASE_URL": "http://127.0.0.1:9/video/v2"}
 ACCOUNT = {"ENABLEX_APP_ID": "app-id", "ENABLEX_APP_KEY": "app-key"}
 SANDBOX_DATA = Path("sandbox-data", "cdr")
 SANDBOX_HOME = Path("sandbox-data", "dagster")
@@ -157,7 +158,7 @@ def test_a_folder_in_use_for_an_account_is_refused_to_the_sandbox(name: str, tmp
 def test_a_folder_of_the_sandbox_is_refused_to_an_account(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "invented"
     for _ in range(2):  # a second time is no contradiction
-        assert cli.folders({"CDR_SANDBOX": "1", name: str(folder)})[name] == folder
+        assert cli.folders({**INVENTED, name: str(folder)})[name] == folder
     for command in (["dev"], ["serve"], ["launch", "--job", "daily_cdr"]):
         result = invoke(*command, environment={**ACCOUNT, name: str(folder)})
         assert result.exit_code == 1
@@ -183,6 +184,13 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, capfd: pytest.Captu
     assert "Traceback" not in said
 
 
+def test_a_folder_that_the_sandbox_cannot_make_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = invoke("dev", environment={"CDR_DATA_DIR": str(tmp_path / "file" / "data")})
+    assert result.exit_code == 1
+    assert f"CDR_DATA_DIR {tmp_path}/file/data cannot be used: Not a directory" in result.output
+
+
 # DAGSTER_HOME
 
 
@@ -192,13 +200,21 @@ def test_the_account_and_the_sandbox_have_folders_of_their_own(tmp_path: Path) -
     for folder in invented.values():
         folder.mkdir(parents=True)
         (folder / "of-an-earlier-version").touch()
-    assert cli.folders({"CDR_SANDBOX": "1"}) == invented
+    assert cli.folders(INVENTED) == invented
+    assert cli.location_name(INVENTED) == "cdr_assets-sandbox"
+
+
+def test_what_a_sandbox_left_in_a_shell_does_not_turn_an_account_into_one(tmp_path: Path) -> None:
+    for url in ("", "https://api.enablex.io/video/v2"):
+        environment = {**ACCOUNT, **INVENTED, "ENABLEX_BASE_URL": url}
+        assert cli.folders(environment)["CDR_DATA_DIR"] == tmp_path / "data"
+        assert cli.location_name(environment) == "cdr_assets"
 
 
 def test_the_environment_says_where_state_and_data_lie(tmp_path: Path) -> None:
     given = {"DAGSTER_HOME": "here", "CDR_DATA_DIR": str(tmp_path / "there")}
     expected = {"DAGSTER_HOME": tmp_path / "here", "CDR_DATA_DIR": tmp_path / "there"}
-    assert cli.folders(given) == cli.folders({**given, "CDR_SANDBOX": "1"}) == expected
+    assert cli.folders(given) == cli.folders({**given, **INVENTED}) == expected
 
 
 def test_processes_that_start_together_on_an_empty_home_all_find_it_ready(tmp_path: Path) -> None:
@@ -392,7 +408,7 @@ def test_a_service_runs_until_it_is_told_to_stop_and_leaves_no_process(start: St
     line_with(process, "On the sandbox")
     line_with(process, "Serving dagster-webserver")
     assert locations(port) == {"cdr_assets-sandbox": "LOADED"}
-    second = invoke("serve", "--port", str(free_port()), environment={**ACCOUNT, "CDR_SANDBOX": "1"})
+    second = invoke("serve", "--port", str(free_port()), environment={**ACCOUNT, **INVENTED})
     assert second.exit_code == 1
     assert f"cdr-assets already runs on {home}" in second.output
     if sys.platform == "linux":

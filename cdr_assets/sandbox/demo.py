@@ -67,10 +67,15 @@ def run_demo(environment: Mapping[str, str], daily_job: Sequence[str]) -> int:
             sys.stderr.writelines(said)
             return process.returncode
     warehouse = Path(environment["CDR_DATA_DIR"]) / "cdr.duckdb"
-    with duckdb.connect(warehouse, read_only=True) as connection:
-        for title, query in (("Rooms with most minutes", TOP_ROOMS), ("Longest conferences", LONGEST_CONFERENCES)):
-            print(f"\n{title}")
-            connection.sql(query).show(max_width=WIDTH)
+    try:
+        with duckdb.connect(warehouse, read_only=True) as connection:
+            for title, query in (("Rooms with most minutes", TOP_ROOMS), ("Longest conferences", LONGEST_CONFERENCES)):
+                print(f"\n{title}")
+                connection.sql(query).show(max_width=WIDTH)
+    except duckdb.IOException as error:
+        # Runs that another command has started may hold the file.
+        print(f"{warehouse} cannot be read now: {error}", file=sys.stderr)
+        return 1
     print(f"The tables are in {warehouse}")
     print("The Dagster UI on the same data: cdr-assets dev (in a checkout: make dev)")
     return 0

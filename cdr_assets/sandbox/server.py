@@ -36,9 +36,9 @@ class Sandbox(State):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point a client here, and tell it that the calls are invented."""
+        """The variables that point a client here, and tell `cdr-assets` that the calls are invented."""
         return {
-            "CDR_SANDBOX": "1",
+            "CDR_SANDBOX": self.base_url,
             "ENABLEX_BASE_URL": self.base_url,
             "ENABLEX_APP_ID": self.app_id,
             "ENABLEX_APP_KEY": self.app_key,
