@@ -16,7 +16,9 @@ THOUSANDTH = Decimal("0.001")
 
 
 def utc_day(record: Record) -> date:
-    return moment(record["trans_date"]).date()
+    day = moment(record["trans_date"])
+    assert day is not None
+    return day.date()
 
 
 def moment(text: str | None) -> datetime | None:

@@ -107,7 +107,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Com
         def in_checkout(name: str, *words: str) -> Command:
             home = folder / f"{name}-home"
             home.mkdir()
-            shutil.copy(CHECKOUT / "dagster.yaml", home)
+            shutil.copy(CHECKOUT / "cdr_assets" / "dagster.yaml", home)
             environment = {**sandbox.environment, "DAGSTER_HOME": str(home)}
             return Command([str(BIN / "dg"), *words], environment, folder / name, CHECKOUT)
 
@@ -300,11 +300,12 @@ def test_a_killed_command_leaves_nothing_that_the_next_run_minds(
         Command([*MATERIALIZE, "--partition", str(day)], script.environment, tmp_path / str(day))
         for day in (DAY, half, tables)
     ]
-    for command, moment in zip(commands, (asked, half_way, "Materialized value period_cdr"), strict=True):
-        if isinstance(moment, threading.Event):
-            assert moment.wait(PATIENCE)
-        else:
+    moments: list[threading.Event | str] = [asked, half_way, "Materialized value period_cdr"]
+    for command, moment in zip(commands, moments, strict=True):
+        if isinstance(moment, str):
             command.wait_for(moment)
+        else:
+            assert moment.wait(PATIENCE)
         command.kill()
         assert command.process.returncode == -signal.SIGKILL
 

@@ -1,7 +1,7 @@
 """The HTTP side: four GET routes under `/video/v2`, Basic auth, two error envelopes, and faults on request.
 
-Where EnableX's documents are silent, the sandbox takes a stand: `to_date` is inclusive, the period filter looks at
-`trans_date`, a day without calls answers an empty list, and a record appears when its connection has ended.
+EnableX's documents leave some points open. The sandbox decides them so: `to_date` is inclusive, the period filter uses
+`trans_date`, the answer for a day without calls is an empty list, and a record appears when its connection has ended.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _ERROR_CODES = {400: "INVALID_PARAMETER", 429: "RATE_LIMITED", 500: "INTERNAL_ER
 
 @dataclass
 class Faults:
-    """How the answers go wrong. All may be changed while the sandbox runs; the counts go down as they are used up."""
+    """Which answers fail, and how. May be changed while the sandbox runs; each failing answer lowers its count."""
 
     fail_status: int = 503
-    """HTTP status of failing answers; with 200, the error envelope comes under a good status."""
+    """HTTP status of failing answers; with 200, the error envelope comes with a success status."""
     fail_times: int = 0
     """How many answers fail."""
     fail_each_path: bool = False
-    """Whether `fail_times` counts for each path by itself; it does not go down then."""
+    """Whether `fail_times` counts for each path separately; it stays as it is then."""
     retry_after: int | None = None
     """Seconds that failing answers ask to wait."""
     cut_times: int = 0
@@ -52,7 +52,7 @@ class Faults:
     delay_ms: int = 0
     """Milliseconds before each answer."""
     spill_minutes: int = 0
-    """An answer for a period also holds the records from within this time of its bounds."""
+    """An answer for a period also holds the records up to this long before and after it."""
     late_share: float = 0.0
     """The share of records, 0 to 1, that appear late. Each record is always late or never."""
     late_hours: float = 6.0
@@ -77,18 +77,18 @@ class Faults:
 
 @dataclass
 class State:
-    """What a sandbox holds, how it fails, what time it believes it is, and what it was asked."""
+    """One sandbox: its calls, its faults, its clock, and the requests that it answered."""
 
     settings: Settings
     faults: Faults
     clock: Callable[[], datetime]
     """The present, as an aware datetime."""
     requests: list[tuple[str, int]] = field(default_factory=list)
-    """(path, status) of every answer, in the order they began. The path is the URL's, decoded, from its first slash."""
+    """(path, status) of every answer, in the order in which they began. The path is decoded and starts with a slash."""
 
 
 def create_app(state: State) -> Starlette:
-    """The sandbox as an ASGI application over `state`, which the caller may read and change meanwhile."""
+    """The sandbox as an ASGI application. The caller may read and change `state` while it runs."""
     api = _Api(state)
     routes = {
         "/cdr/period/{from_date}/{to_date}": api.period,
@@ -148,7 +148,7 @@ class _Api:
         if first > last:
             raise HTTPException(400, f"from_date {first} is after to_date {last}")
         now = self._state.clock()
-        # Nothing lies outside of these days, so a period of centuries costs no more than they do.
+        # There are no records outside these days, so a period of centuries takes no longer than the days with calls.
         first, last = max(first, self._state.settings.start), min(last, now.date())
         if first > last:
             return self._answer(())
@@ -167,7 +167,7 @@ class _Api:
         return StreamingResponse(_body(opening, self._appeared(records)), media_type="application/json")
 
     def _appeared(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The records that can be seen by now."""
+        """The records that have appeared by now."""
         now, faults = self._state.clock(), self._state.faults
         latest, latest_of_late = calls.stamp(now), calls.stamp(now - timedelta(hours=faults.late_hours))
         share = faults.late_share
@@ -178,7 +178,7 @@ class _Api:
 
 
 class _Gate:
-    """What stands before the routes: the log of requests, the faults and the credentials."""
+    """Runs before the routes: logs the request, applies the faults, and checks the credentials."""
 
     def __init__(self, app: ASGIApp, state: State, refuse: Callable[..., Response]) -> None:
         self._app = app
@@ -217,7 +217,7 @@ class _Gate:
 
 
 async def _left_within(receive: Receive, seconds: float) -> bool:
-    """Waits for that time, or until the client has gone, and says whether it has."""
+    """Waits that long, or until the client disconnects. Returns whether it disconnected."""
 
     async def leave() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -231,7 +231,7 @@ async def _left_within(receive: Receive, seconds: float) -> bool:
 
 
 def _cut(send: Send) -> Send:
-    """A send that passes on the first half of the body. The server closes the connection over the missing rest."""
+    """A send that passes on the first half of the body. As the rest is missing, the server then disconnects."""
     body = bytearray()
 
     async def send_half(message: Message) -> None:
@@ -246,7 +246,7 @@ def _cut(send: Send) -> Send:
 
 
 def _body(opening: bytes, records: Iterator[Record]) -> Iterator[bytes]:
-    """The answer in pieces of some hundred records."""
+    """The answer, in chunks of a few hundred records."""
     yield opening
     separator = b""
     for record in records:

@@ -1,9 +1,9 @@
-"""The calls of an invented company, as EnableX would describe them: the same seed and day always hold the same calls.
+"""The calls of an invented company, as EnableX would describe them. The same seed and day always give the same calls.
 
-A day is planned first: its conferences, each with a room, a start, a length and a number of people. That is cheap,
-so a search over years plans every day and expands into records only the conferences that match. All functions are
-pure, and every random draw comes from a generator seeded with text, so that neither the order of the questions nor
-the process that answers them makes a difference.
+Each day starts as a plan: its conferences, each with a room, a start, a length and a number of people. A plan is
+cheap, so a search over years plans every day, and makes records only for the conferences that match. All functions
+are pure, and every random number comes from a generator that is seeded with text. So the records depend neither on
+the order of the requests nor on the process that answers them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EPOCH = date(1970, 1, 1)
 _WEEKEND_SHARE = 0.15
 _WEBINAR_SHARE = 0.03
 _HANDOVER_SHARE = 0.02
-_CONNECTIONS_A_PERSON = 1.15  # what the shares in _connections come to
+_CONNECTIONS_A_PERSON = 1.15  # the average that the shares in _connections give
 
 _MEETING_HOURS = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)
 _MEETING_HOUR_WEIGHTS = (3, 7, 14, 15, 12, 5, 10, 14, 12, 8, 3)
@@ -75,10 +75,10 @@ _NETWORKS = ("192.0.2", "198.51.100", "203.0.113")  # reserved for documentation
 
 @dataclass(frozen=True)
 class Settings:
-    """What the sandbox holds and how it speaks.
+    """The calls of a sandbox, and the form of its answers.
 
-    `connections` is the average number of CDRs on a working day; `start` the first UTC day that has calls; `shape`
-    that of the records, `errors` that of the error envelope. Raises `ValueError` for a value that makes no calls.
+    `connections` is the average number of CDRs on a working day, `start` the first UTC day with calls, `shape` the
+    form of the records, and `errors` the form of the error envelope. Raises `ValueError` for a value that is wrong.
     """
 
     seed: int = 1
@@ -103,7 +103,7 @@ class Settings:
 
 
 class Room(NamedTuple):
-    """A virtual room. It lives on and hosts many conferences, one at a time."""
+    """A virtual room. It hosts many conferences, one at a time."""
 
     room_id: str
     name: str
@@ -111,11 +111,11 @@ class Room(NamedTuple):
     billing_code: str
     kind: Kind
     circle: int
-    """First of the colleagues who meet here."""
+    """Number of the first of the colleagues who meet here."""
 
 
 class Conference(NamedTuple):
-    """The skeleton of one conference. Start and length are milliseconds, the start counted from the day's midnight."""
+    """The plan of one conference. `start`, counted from midnight of the day, and `length` are in milliseconds."""
 
     number: str
     day: date
@@ -142,18 +142,18 @@ _encoder = msgspec.json.Encoder(enc_hook=lambda number: msgspec.Raw(b"%.3f" % nu
 
 
 def encode(record: Record) -> bytes:
-    """The record as JSON: the same bytes whichever route sends it."""
+    """The record as JSON. Every route sends the same bytes."""
     return _encoder.encode(record)
 
 
 def stamp(moment: datetime) -> str:
-    """An aware moment as records write it. In this form earlier moments are smaller strings."""
+    """An aware moment as text in the form of the records. The order of the texts is that of the moments."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 @lru_cache(maxsize=64)
 def rooms(settings: Settings) -> dict[str, Room]:
-    """Every room by its id. Their number grows with `connections`, as a room hosts one conference at a time."""
+    """Every room by its id. More `connections` need more rooms, since a room hosts one conference at a time."""
     kinds: tuple[tuple[Kind, int, Callable[[int], str]], ...] = (
         ("meeting", max(30, settings.connections // 12), _meeting_name),
         ("webinar", max(5, settings.connections // 80), lambda n: _numbered(_WEBINARS, n)),
@@ -190,7 +190,7 @@ def conferences_of_day(settings: Settings, day: date) -> list[Conference]:
 
 
 def find_conference(settings: Settings, number: str) -> Conference | None:
-    """The conference of that number: the number holds the moment it began and its place in the day."""
+    """The conference with that number, which contains the moment it began and its place in the day."""
     try:
         day = _EPOCH + timedelta(seconds=int(number[:8], 16))
     except ValueError:
@@ -204,7 +204,7 @@ def begun_at(conference: Conference) -> datetime:
 
 
 def records_of_conference(settings: Settings, conference: Conference) -> list[Record]:
-    """A conference's records, one a connection, person by person. Both shapes tell of the same connections."""
+    """The records of a conference, one per connection, person by person. Both shapes describe the same connections."""
     rng = Random(f"{settings.seed}/{conference.day}/{conference.place}")
     shape_rng = Random(f"{settings.seed}/{conference.day}/{conference.place}/{settings.shape}")
     records: list[Record] = []
@@ -218,9 +218,9 @@ def records_of_conference(settings: Settings, conference: Conference) -> list[Re
 
 
 def records_between(settings: Settings, begin: datetime, end: datetime, room_id: str | None = None) -> Iterator[Record]:
-    """Every record with `begin <= trans_date < end` (aware moments), of one room or of all, conference by conference.
+    """Every record with `begin <= trans_date < end` (aware moments), of one room or all rooms, by conference.
 
-    Only the plan of a day is held at once, so the length of the period costs time and no memory.
+    Only one day's plan is in memory at a time, so a longer period takes more time but no more memory.
     """
     begin, end = begin.astimezone(timezone.utc), end.astimezone(timezone.utc)
     lower, upper = stamp(begin), stamp(end)
@@ -238,12 +238,12 @@ def records_between(settings: Settings, begin: datetime, end: datetime, room_id:
 
 
 def records_of_day(settings: Settings, day: date) -> list[Record]:
-    """The true, final records whose `trans_date` lies on the UTC day, whatever the clock or the faults show of them."""
+    """The final records whose `trans_date` is on the UTC day, including those that clock or faults still hide."""
     return list(records_between(settings, _midnight(day), _midnight(day) + timedelta(days=1)))
 
 
 class _Attendance(NamedTuple):
-    """One person's presence in one conference: join and leave in milliseconds from the day's midnight."""
+    """One person in one conference. `join` and `leave` are in milliseconds from midnight of the day."""
 
     join: int
     leave: int
@@ -282,7 +282,7 @@ def _drafts(settings: Settings, rng: Random, day: date) -> Iterator[tuple[int, i
 
 
 def _hours(rng: Random, kind: Kind) -> tuple[int, int]:
-    """(start, length) of a conference. Only handovers cross midnight, and they leave their rooms before the next."""
+    """(start, length) of a conference. Only handovers cross midnight, and they end before the next day's begin."""
     if kind == "handover":
         start = 22 * _HOUR + 15 * _MINUTE + rng.randrange(75 * _MINUTE)
         return start, _DAY + rng.randrange(20 * _MINUTE, 150 * _MINUTE) - start
@@ -315,13 +315,13 @@ def _attendances(rng: Random, conference: Conference) -> Iterator[_Attendance]:
 
 
 def _presence(rng: Random, conference: Conference, place: int) -> tuple[int, int]:
-    """(join, leave) of the person in that place: within the conference, the first from its beginning."""
+    """(join, leave) of the person in that place, within the conference. The first person is there from its start."""
     start, length, end = conference.start, conference.length, conference.start + conference.length
     crowd = conference.room.kind == "webinar"
     delay = 0 if place == 0 else min(int(rng.expovariate(1 / ((5 if crowd else 2) * _MINUTE))), length // 4)
     join = start + delay
     if conference.overnight and place % 2 == 0:
-        # The shift that hands over goes home before midnight.
+        # The shift that ends leaves before midnight.
         return join, join + int((_DAY - join) * rng.uniform(0.6, 0.99))
     if place > 0 and rng.random() < (0.35 if crowd else 0.1):
         return join, join + int((end - join) * rng.uniform(0.2, 0.95))
@@ -329,7 +329,7 @@ def _presence(rng: Random, conference: Conference, place: int) -> tuple[int, int
 
 
 def _connections(rng: Random, join: int, leave: int) -> Iterator[tuple[int, int]]:
-    """The connections that one presence consists of: some people drop out and come back within seconds."""
+    """(join, leave) of each connection of one person: some drop out and come back after a few seconds."""
     roll = rng.random()
     if roll < 0.01:
         yield join, join  # a first try that fails at once
@@ -390,7 +390,7 @@ def _record(
 
 
 def _add_fields_of_shape(settings: Settings, rng: Random, conference: Conference, record: Record) -> None:
-    """What only the specification names, or only later documents and clients do."""
+    """Adds the fields that only the specification has, or only later documents and clients."""
     room = conference.room
     if settings.shape == "specification":
         record["user"] |= {"token": f"eyJhbGciOiJIUzI1NiJ9.{rng.getrandbits(384):096x}", "confName": room.name}
@@ -444,7 +444,7 @@ def _staff(number: int) -> tuple[str, str]:
 
 
 def _guest(number: int) -> tuple[str, str]:
-    """(name, ref) of somebody in a webinar's audience; not everyone registers, and a few give no name."""
+    """(name, ref) of a guest in a webinar. Not everyone registers, and a few give no name."""
     name = f"{_pick(_FIRST_NAMES, number)} {_pick(_LAST_NAMES, number // 26)}" if number % 29 else ""
     return name, f"guest-{number:05d}" if number % 5 > 1 else ""
 
@@ -477,7 +477,7 @@ def _pick(items: tuple[str, ...], number: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _digest(text: str) -> str:
-    """24 hexadecimal digits, the look of EnableX's ids."""
+    """24 hexadecimal digits, like EnableX's ids."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

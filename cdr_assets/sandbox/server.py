@@ -36,8 +36,9 @@ class Sandbox(State):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point a client here."""
+        """The variables that point a client here, and tell `cdr-assets` that the calls are invented."""
         return {
+            "CDR_SANDBOX": self.base_url,
             "ENABLEX_BASE_URL": self.base_url,
             "ENABLEX_APP_ID": self.app_id,
             "ENABLEX_APP_KEY": self.app_key,
@@ -45,12 +46,12 @@ class Sandbox(State):
 
 
 def utc_now() -> datetime:
-    """The present, aware."""
+    """The current time, aware."""
     return datetime.now(timezone.utc)
 
 
 def ticking(start: datetime, speed: float) -> Callable[[], datetime]:
-    """A clock that shows `start` now and runs `speed` times as fast as time does; 0 stands still."""
+    """A clock that shows `start` now and runs `speed` times as fast as real time. With 0 it stands still."""
     began = time.monotonic()
     return lambda: start + timedelta(seconds=(time.monotonic() - began) * speed)
 
@@ -63,11 +64,11 @@ def serve(
     clock: Callable[[], datetime] = utc_now,
     port: int = 0,
 ) -> Iterator[Sandbox]:
-    """A sandbox that answers for as long as the context is open. Port 0 takes a free one.
+    """A sandbox that runs while the context is open. Port 0 takes a free one.
 
-    `clock` gives the present as an aware datetime. Raises `OSError` when the port cannot be had.
+    `clock` gives the current time as an aware datetime. Raises `OSError` if the port cannot be opened.
     """
-    # The socket listens before anybody learns of it: a request that comes before the thread is up waits in its backlog.
+    # The socket listens before anyone knows its address: a request that comes before the thread runs is queued.
     with socket.create_server((_HOST, port)) as listener:
         sandbox = Sandbox(
             settings=settings or Settings(),
@@ -75,7 +76,7 @@ def serve(
             clock=clock,
             base_url=f"http://{_HOST}:{listener.getsockname()[1]}{BASE_PATH}",
         )
-        # Without a log_config of its own, uvicorn leaves the logging of the surrounding process as it is.
+        # With log_config=None, uvicorn leaves the logging of this process as it is.
         config = uvicorn.Config(
             create_app(sandbox),
             log_config=None,

@@ -50,10 +50,8 @@ class Figures:
 
 def median(runs: Sequence[Run]) -> Run:
     """The median of each figure by itself."""
-    return Run(
-        *(statistics.median(figures) for figures in zip(*(run[:3] for run in runs), strict=True)),
-        disk_mb=runs[-1].disk_mb,
-    )
+    seconds, cpu_s, peak_mb = (statistics.median(figures) for figures in zip(*(run[:3] for run in runs), strict=True))
+    return Run(seconds, cpu_s, peak_mb, runs[-1].disk_mb)
 
 
 def measure(group: Group, runs: int, figures: Figures) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cdr_assets.database import TABLES, Warehouse
+from cdr_assets.warehouse.build import Warehouse
 
 MOVED = {
     "call_detail_records": [
@@ -47,7 +47,7 @@ def main() -> None:
         for ago in range(int(days), 0, -1):
             connection.execute(f"CREATE OR REPLACE TEMP MACRO own(id) AS left(md5(id || '{ago}'), 24)")
             connection.execute(f"CREATE OR REPLACE TEMP MACRO moved(moment) AS moment - INTERVAL {ago} DAY")
-            for table in TABLES:
+            for table in MOVED:
                 changed = ", ".join(["moved(usage_date)::DATE AS usage_date", *MOVED[table]])
                 connection.execute(f"INSERT INTO {table} BY NAME SELECT * REPLACE ({changed}) FROM template.{table}")
 

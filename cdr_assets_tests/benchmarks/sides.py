@@ -47,7 +47,7 @@ def project(url: str, folder: Path, days: Sequence[date], count: int) -> Run:
 
 def _materialize(url: str, folder: Path, days: Sequence[date]) -> Run:
     partitions = ["--partition", f"{days[0]}"] if len(days) == 1 else ["--partition-range", f"{days[0]}...{days[-1]}"]
-    materialize = [BIN / "dagster", "asset", "materialize", "-m", "cdr_assets.definitions"]
+    materialize = [str(BIN / "dagster"), "asset", "materialize", "-m", "cdr_assets.definitions"]
     return run(
         [*materialize, "--select", 'key:"period_cdr"+', *partitions],
         folder,

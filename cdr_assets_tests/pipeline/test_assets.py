@@ -16,7 +16,7 @@ import duckdb
 import pytest
 import zstandard
 
-from cdr_assets.sandbox.calls import Settings, records_of_day
+from cdr_assets.sandbox.calls import Settings, Shape, records_of_day
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import look
@@ -50,14 +50,14 @@ def everything_said(location: Location, result: dg.ExecuteInProcessResult) -> st
     events = location.instance.all_logs(result.run_id)
     run = location.instance.get_run_by_id(result.run_id)
     assert run is not None
-    return "\n".join(dg.serialize_value(each) for each in (*events, run))
+    return "\n".join([*(dg.serialize_value(event) for event in events), dg.serialize_value(run)])
 
 
 # A day
 
 
 @pytest.mark.parametrize("shape", ["specification", "current"])
-def test_a_day_is_asked_for_once_and_its_tables_are_exact(locate: Locate, sandbox: Sandbox, shape: str) -> None:
+def test_a_day_is_asked_for_once_and_its_tables_are_exact(locate: Locate, sandbox: Sandbox, shape: Shape) -> None:
     sandbox.settings = Settings(connections=40, start=SETTINGS.start, shape=shape)
     location = locate({**sandbox.environment, "CDR_AGREEMENT_SAMPLE": ""})
     result = location.run(DAY)

@@ -144,7 +144,8 @@ def test_findings_are_exported_while_they_are_open(scripted: Location, script: S
     exported = scripted.data_dir / "published" / "check_findings" / f"{DAY}.parquet"
     script.holds(DAY, odd("a", DAY))
     scripted.run(DAY)
-    (row,) = duckdb.sql(f"SELECT check_name, count, sample ->> '$[0].cdr_id' FROM '{exported}'").fetchall()
+    with duckdb.connect() as connection:
+        (row,) = connection.execute(f"SELECT check_name, count, sample ->> '$[0].cdr_id' FROM '{exported}'").fetchall()
     assert row == (LOST, 1, "a")
     script.holds(DAY, plain("a", DAY))
     scripted.run(DAY)

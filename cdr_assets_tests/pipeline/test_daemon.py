@@ -30,7 +30,7 @@ from cdr_assets.sandbox.server import Faults, Sandbox, serve
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.location import Script, plain_environment
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]
 SENSORS = ("closed_days", "settling_days", "landed_days")
 DAYS = 4
@@ -99,7 +99,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def write_settings(home: Path) -> None:
-    shutil.copy(CHECKOUT / "dagster.yaml", home)
+    shutil.copy(CHECKOUT / "cdr_assets" / "dagster.yaml", home)
     with (home / "dagster.yaml").open("a") as settings:
         # A queued run is launched within a second, not within five.
         settings.write(QUEUE)

@@ -32,7 +32,7 @@ def days_of(records: list[Record]) -> list[date]:
     return sorted({utc_day(each) for each in records})
 
 
-(BUSY_ROOM, _), *_ = Counter(each["room"]["room_id"] for each in true_records(*WEEK)).most_common()
+BUSY_ROOM = Counter(each["room"]["room_id"] for each in true_records(*WEEK)).most_common()[0][0]
 ROOMS_RECORDS = [each for each in true_records(*WEEK) if each["room"]["room_id"] == BUSY_ROOM]
 # One that goes on after midnight.
 OVERNIGHT = next(
@@ -43,7 +43,7 @@ OVERNIGHT = next(
 CONFERENCES_RECORDS = [each for each in true_records(*WEEK) if each["conf_num"] == OVERNIGHT]
 
 
-def run(location: Location, job: str, day: date | None = None, last: date | None = None, **config: Any) -> Any:
+def run(location: Location, job: str, day: Any = None, last: Any = None, **config: Any) -> Any:
     """Runs the job with the op's config, as from the launchpad."""
     ends = {"start": str(day), "end": str(last)} if last else {}
     return location.definitions.resolve_job_def(job).execute_in_process(
@@ -300,7 +300,8 @@ def test_rebuild_needs_no_credentials(locate: Locate, location: Location, monkey
 def test_the_launchpad_shows_what_each_field_is(
     location: Location, job: str, required: set[str], optional: set[str]
 ) -> None:
-    fields = location.definitions.resolve_job_def(job).get_node_named(job).definition.config_schema.config_type.fields
+    node: Any = location.definitions.resolve_job_def(job).get_node_named(job)
+    fields = node.definition.config_schema.config_type.fields
     assert {name for name, field in fields.items() if field.is_required} == required
     assert set(fields) == required | optional
     assert all(field.description for field in fields.values())

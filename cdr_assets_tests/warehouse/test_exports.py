@@ -68,7 +68,7 @@ def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees
         if not any(room_usage.glob("*.parquet")):
             last = monotonic()
             continue
-        partitions = duckdb.sql(
+        partitions = duckdb.execute(
             f"SELECT usage_date, sum(connections) AS connections FROM '{room_usage}/*.parquet' GROUP BY usage_date"
         ).fetchall()
         assert all(connections == RECORDS_A_DAY for _, connections in partitions)
@@ -80,6 +80,7 @@ def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees
     assert max(gaps) < LONGEST_GAP_S
     assert_exact(tmp_path / "cdr.duckdb", everything)
     for table in (table.name for table in DAILY_TABLES if table.exported):
-        result = duckdb.sql(f"SELECT * FROM '{tmp_path}/published/{table}/*.parquet'")
-        published = [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
+        result = duckdb.execute(f"SELECT * FROM '{tmp_path}/published/{table}/*.parquet'")
+        names = [column[0] for column in result.description]
+        published = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         assert in_order(published) == in_order(read(tmp_path / "cdr.duckdb", table))

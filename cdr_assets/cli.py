@@ -1,0 +1,300 @@
+"""The command `cdr-assets`: Dagster's own commands, on the right home, data folder and EnableX."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from filelock import FileLock, Timeout
+
+from cdr_assets import processes
+
+MODULE = "cdr_assets.definitions"
+CREDENTIALS = ("ENABLEX_APP_ID", "ENABLEX_APP_KEY")
+UI_PORT = 3000
+ACCOUNT_FOLDERS = {"DAGSTER_HOME": ".dagster", "CDR_DATA_DIR": "data"}
+SANDBOX_FOLDERS = {"DAGSTER_HOME": "sandbox-data/dagster", "CDR_DATA_DIR": "sandbox-data/cdr"}
+DAY = click.DateTime(["%Y-%m-%d"])
+
+# Lies in a folder that holds the sandbox's invented calls, or the state of runs over them.
+SANDBOX_MARK = ".sandbox"
+
+
+class _Commands(click.Group):
+    """Loads the sandbox's server only for its own command: a service would keep it in memory."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "sandbox"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "sandbox":
+            from cdr_assets.sandbox.__main__ import sandbox
+
+            return sandbox
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 100})
+@click.version_option(package_name="cdr_assets", prog_name="cdr-assets")
+def main() -> None:
+    """Keeps the Call Detail Reports of an EnableX video account.
+
+    Data lies in CDR_DATA_DIR, else ./data; Dagster's state in DAGSTER_HOME, else ./.dagster. On the sandbox the
+    defaults are ./sandbox-data/cdr and ./sandbox-data/dagster.
+    """
+
+
+@main.command()
+def demo() -> None:
+    """Fetch seven days from the sandbox into DuckDB, and show the tables. Needs no account."""
+    from cdr_assets.sandbox.demo import run_demo
+
+    with _sandbox_environment(os.environ) as environment:
+        sys.exit(run_demo(environment, launch_command("--job", "daily_cdr")))
+
+
+@main.command()
+@click.option("--port", type=int, help=f"Port of the UI.  [default: {UI_PORT}, or a free one if that is taken]")
+def dev(port: int | None) -> None:
+    """Run the Dagster UI and daemon: on the account, or on the sandbox if no credentials are set."""
+    missing = missing_credentials(os.environ)
+    if missing:
+        with _sandbox_environment(os.environ) as environment:
+            reason = f"{' and '.join(missing)} are not set"
+            sys.exit(_dev(environment, f"the sandbox, with invented calls: {reason}", port))
+    environment = ready_environment(os.environ)
+    sys.exit(_dev(environment, _where(environment), port))
+
+
+def _dev(environment: dict[str, str], where: str, port: int | None) -> int:
+    home = Path(environment["DAGSTER_HOME"])
+    with _only_one(home):
+        if port is None and not is_free("127.0.0.1", UI_PORT):
+            port = _free_port()
+            click.echo(f"Port {UI_PORT} is taken, so the UI is on http://localhost:{port}")
+        port = port or UI_PORT
+        environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
+        _say_where(environment, where, environment["CDR_UI_URL"])
+        module = {"python_module": {"module_name": MODULE, "location_name": location_name(environment)}}
+        workspace = write_workspace(home, module)
+        return processes.run(
+            processes.console_script("dg", "dev", "--workspace", str(workspace), "--port", str(port)), environment
+        )
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the UI.")
+@click.option("--port", type=int, default=UI_PORT, show_default=True, help="Port of the UI.")
+def serve(host: str, port: int) -> None:
+    """Run the Dagster UI and daemon as a service, until SIGTERM or Ctrl-C. Logs go to standard output."""
+    missing = missing_credentials(os.environ)
+    if missing:
+        raise click.ClickException(
+            f"{' and '.join(missing)} are not set, and a service needs an account. "
+            "To run it on invented calls: cdr-assets sandbox -- cdr-assets serve"
+        )
+    if not is_free(host, port):
+        raise click.ClickException(f"{host}:{port} cannot be had for the UI: choose another with --host or --port")
+    environment = ready_environment(os.environ)
+    home = Path(environment["DAGSTER_HOME"])
+    environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
+    # The C library gives each thread an arena of its own otherwise, and keeps what it freed there.
+    environment.setdefault("MALLOC_ARENA_MAX", "2")
+    with _only_one(home), tempfile.TemporaryDirectory(prefix="cdr-assets-") as folder:
+        _say_where(environment, _where(environment), environment["CDR_UI_URL"])
+        try:
+            _serve(environment, home, Path(folder) / "code.sock", host, port)
+        except processes.ServiceEnded as error:
+            raise click.ClickException(str(error)) from None
+    click.echo("Stopped")
+
+
+def _serve(environment: dict[str, str], home: Path, code_socket: Path, host: str, port: int) -> None:
+    """Runs the services until a signal comes. Raises ServiceEnded when one of them ends by itself."""
+    name = location_name(environment)
+    # One code server for both. On a socket in a folder of this user alone: whoever reaches it can run code.
+    workspace = write_workspace(home, {"grpc_server": {"socket": str(code_socket), "location_name": name}})
+    with processes.Services(environment) as services:
+        services.start(
+            "code server",
+            processes.console_script(
+                "dagster",
+                *("api", "grpc", "--socket", str(code_socket), "--module-name", MODULE, "--location-name", name),
+                *("--use-python-environment-entry-point", "--log-level", "warning"),
+            ),
+        )
+        while not _answers(code_socket):
+            if services.wait(0.1):
+                return
+        services.start("daemon", processes.console_script("dagster-daemon", "run", "--workspace", str(workspace)))
+        services.start(
+            "webserver",
+            processes.console_script(
+                "dagster-webserver", "--workspace", str(workspace), "--host", host, "--port", str(port)
+            ),
+        )
+        services.wait()
+
+
+@main.command()
+@click.option("--assets", help="Asset selection, as in 'key:\"period_cdr\"+'.")
+@click.option("--job", help="Job, as in daily_cdr.")
+@click.option("--partition", help="UTC day, as in 2026-11-01.")
+@click.option("--partition-range", help="Range of UTC days, as in 2026-11-01...2026-11-07; one run.")
+@click.option("--config-json", help="Run config as JSON.")
+def launch(**options: str | None) -> None:
+    """Run a job, or some assets, now and in this process. The UI shows the run."""
+    if bool(options["assets"]) == bool(options["job"]):
+        raise click.UsageError("give --assets or --job")
+    words = [word for name, value in options.items() if value for word in (f"--{name.replace('_', '-')}", value)]
+    _launch(*words)
+
+
+@main.command()
+@click.option("--from", "first", type=DAY, required=True, help="First UTC day.")
+@click.option("--to", "last", type=DAY, required=True, help="Last UTC day.")
+def rebuild(first: datetime, last: datetime) -> None:
+    """Build the tables of a range of days again from what landed. Never asks EnableX."""
+    if first > last:
+        raise click.UsageError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
+    _launch("--job", "rebuild", "--partition-range", f"{first:%Y-%m-%d}...{last:%Y-%m-%d}")
+
+
+def _launch(*words: str) -> None:
+    missing_credentials(os.environ)
+    environment = ready_environment(os.environ)
+    command = launch_command(*words)
+    os.execve(command[0], command, environment)
+
+
+def launch_command(*words: str) -> list[str]:
+    """`dg launch` of this package's definitions, from any folder."""
+    return processes.console_script("dg", "launch", "--module-name", MODULE, *words)
+
+
+def missing_credentials(environ: Mapping[str, str]) -> list[str]:
+    """The variables of the credentials, if none is set; nothing if all are. Raises ClickException for one of two."""
+    missing = [name for name in CREDENTIALS if not environ.get(name)]
+    if len(missing) == 1:
+        (given,) = set(CREDENTIALS) - set(missing)
+        raise click.ClickException(
+            f"{missing[0]} is not set, but {given} is: set both for the account, or neither for the sandbox"
+        )
+    return missing
+
+
+def on_sandbox(environ: Mapping[str, str]) -> bool:
+    """Whether the EnableX that the environment names is a sandbox, which gives its URL in CDR_SANDBOX."""
+    return bool(environ.get("CDR_SANDBOX")) and environ.get("CDR_SANDBOX") == environ.get("ENABLEX_BASE_URL")
+
+
+def location_name(environ: Mapping[str, str]) -> str:
+    """The code location's name, which every page of the UI shows."""
+    return "cdr_assets-sandbox" if on_sandbox(environ) else "cdr_assets"
+
+
+def folders(environ: Mapping[str, str]) -> dict[str, Path]:
+    """DAGSTER_HOME and CDR_DATA_DIR, absolute. Marks those of the sandbox, which are made if they are missing.
+
+    Raises ClickException if one of them belongs to the sandbox and the credentials to an account, or the reverse.
+    """
+    invented = on_sandbox(environ)
+    defaults = SANDBOX_FOLDERS if invented else ACCOUNT_FOLDERS
+    found = {name: Path(environ.get(name) or default).resolve() for name, default in defaults.items()}
+    for name, folder in found.items():
+        mark = folder / SANDBOX_MARK
+        if not invented:
+            if mark.exists():
+                raise click.ClickException(
+                    f"{name} is {folder}, which holds the sandbox's invented calls: choose another for the account"
+                )
+            continue
+        # The default folder is the sandbox's, whatever is in it: earlier versions left no mark.
+        if environ.get(name) and not mark.exists() and folder.is_dir() and any(folder.iterdir()):
+            raise click.ClickException(
+                f"{name} is {folder}, which is in use for an account: choose another for the sandbox"
+            )
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mark.touch()
+        except OSError as error:
+            raise click.ClickException(f"{name} {folder} cannot be used: {error.strerror}") from None
+    return found
+
+
+def ready_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` with DAGSTER_HOME and CDR_DATA_DIR as `folders` gives them, and the home ready for use."""
+    environment = {**environ, **{name: str(folder) for name, folder in folders(environ).items()}}
+    # In another process, because this one may live long and should not keep Dagster in memory.
+    prepare = processes.python_function("prepare", "cdr_assets.instance", "main")
+    prepared = subprocess.run(prepare, env=environment, check=False)
+    if prepared.returncode:
+        raise click.ClickException(f"DAGSTER_HOME {environment['DAGSTER_HOME']} cannot be used: see above")
+    return environment
+
+
+@contextmanager
+def _sandbox_environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """A sandbox that runs for as long as the context is open, and the environment of a command that uses it."""
+    from cdr_assets.sandbox.server import serve as serve_sandbox
+
+    with serve_sandbox() as server:
+        yield ready_environment({**environ, **server.environment})
+
+
+def _where(environment: Mapping[str, str]) -> str:
+    return "the sandbox, with invented calls" if on_sandbox(environment) else "the EnableX account"
+
+
+def _say_where(environment: Mapping[str, str], where: str, url: str) -> None:
+    click.echo(f"On {where}\nData: {environment['CDR_DATA_DIR']}\nUI: {url}")
+
+
+def write_workspace(home: Path, target: dict[str, Any]) -> Path:
+    """Writes the file that tells Dagster's processes where the code location is, and returns its path."""
+    path = home / "workspace.yaml"
+    # JSON is YAML, too.
+    path.write_text(json.dumps({"load_from": [target]}))
+    return path
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Refuses a second daemon on the same home: both would launch the same runs."""
+    lock = FileLock(home / ".daemon.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise click.ClickException(f"cdr-assets already runs on {home}: stop it, or set another DAGSTER_HOME") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_free(host: str, port: int) -> bool:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0

@@ -1,0 +1,496 @@
+"""The command `cdr-assets`: from the checkout, and from the wheel in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+import requests
+from click.testing import CliRunner, Result
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+
+from cdr_assets import cli, instance, processes
+from cdr_assets.sandbox import demo
+from cdr_assets_tests.location import plain_environment
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+COMMAND = [sys.executable, "-c", "from cdr_assets.cli import main; main()"]
+INVENTED = {"CDR_SANDBOX": "http://127.0.0.1:9/video/v2", "ENABLEX_BASE_URL": "http://127.0.0.1:9/video/v2"}
+ACCOUNT = {"ENABLEX_APP_ID": "app-id", "ENABLEX_APP_KEY": "app-key"}
+SANDBOX_DATA = Path("sandbox-data", "cdr")
+SANDBOX_HOME = Path("sandbox-data", "dagster")
+PATIENCE_S = 60
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def invoke(*words: str, environment: Mapping[str, str] | None = None) -> Result:
+    """Runs the command in this process, as far as it goes without starting another."""
+    return CliRunner().invoke(cli.main, words, env=environment)
+
+
+def yesterday() -> date:
+    return datetime.now(timezone.utc).date() - timedelta(days=1)
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a command in the test's folder; whatever still runs after the test is killed."""
+    with ExitStack() as stack:
+
+        def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                words,
+                cwd=tmp_path,
+                env={
+                    **plain_environment(),
+                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    **environment,
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            stack.callback(end, process)
+            return process
+
+        yield start
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def line_with(process: subprocess.Popen[str], words: str) -> str:
+    """The next line that the process prints with these words; fails if its output ends before."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            return line.strip()
+    raise AssertionError(f"it never said {words!r}\n{''.join(said)}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize("command", [["dev"], ["serve"], ["launch", "--job", "daily_cdr"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(("given", "missing"), [list(ACCOUNT), list(reversed(ACCOUNT))])
+def test_one_credential_without_the_other_is_an_error_that_names_it(
+    command: list[str], given: str, missing: str, tmp_path: Path
+) -> None:
+    result = invoke(*command, environment={given: "x", missing: ""})
+    assert result.exit_code == 1
+    assert f"{missing} is not set, but {given} is" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_needs_an_account_and_says_how_to_try_it_without() -> None:
+    result = invoke("serve")
+    assert result.exit_code == 1
+    assert "ENABLEX_APP_ID and ENABLEX_APP_KEY are not set" in result.output
+    assert "cdr-assets sandbox -- cdr-assets serve" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["launch", "--partition", "2026-11-01"], "give --assets or --job"),
+        (["launch", "--job", "daily_cdr", "--assets", "*"], "give --assets or --job"),
+        (["rebuild", "--from", "2026-11-02", "--to", "2026-11-01"], "--from 2026-11-02 is after --to 2026-11-01"),
+        (["rebuild", "--from", "2026-11-02"], "Missing option '--to'"),
+        (["rebuild", "--from", "yesterday", "--to", "2026-11-01"], "'yesterday' does not match"),
+    ],
+)
+def test_wrong_options_are_explained(words: list[str], message: str, tmp_path: Path) -> None:
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["DAGSTER_HOME", "CDR_DATA_DIR"])
+def test_a_folder_in_use_for_an_account_is_refused_to_the_sandbox(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in-use"
+    folder.mkdir()
+    (folder / "something").touch()
+    result = invoke("dev", environment={name: str(folder)})
+    assert result.exit_code == 1
+    assert f"{name} is {folder}, which is in use for an account" in result.output
+
+
+@pytest.mark.parametrize("name", ["DAGSTER_HOME", "CDR_DATA_DIR"])
+def test_a_folder_of_the_sandbox_is_refused_to_an_account(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "invented"
+    for _ in range(2):  # a second time is no contradiction
+        assert cli.folders({**INVENTED, name: str(folder)})[name] == folder
+    for command in (["dev"], ["serve"], ["launch", "--job", "daily_cdr"]):
+        result = invoke(*command, environment={**ACCOUNT, name: str(folder)})
+        assert result.exit_code == 1
+        assert f"{name} is {folder}, which holds the sandbox's invented calls" in result.output
+
+
+def test_a_port_that_is_taken_is_refused_to_a_service() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        result = invoke("serve", "--port", port, environment=ACCOUNT)
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port} cannot be had" in result.output
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" / "home"
+    result = invoke("serve", environment={**ACCOUNT, "DAGSTER_HOME": str(home)})
+    assert result.exit_code == 1
+    assert f"DAGSTER_HOME {home} cannot be used" in result.output
+    said = capfd.readouterr().err
+    assert "Not a directory" in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_that_the_sandbox_cannot_make_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = invoke("dev", environment={"CDR_DATA_DIR": str(tmp_path / "file" / "data")})
+    assert result.exit_code == 1
+    assert f"CDR_DATA_DIR {tmp_path}/file/data cannot be used: Not a directory" in result.output
+
+
+# DAGSTER_HOME
+
+
+def test_the_account_and_the_sandbox_have_folders_of_their_own(tmp_path: Path) -> None:
+    assert cli.folders({}) == {"DAGSTER_HOME": tmp_path / ".dagster", "CDR_DATA_DIR": tmp_path / "data"}
+    invented = {"DAGSTER_HOME": tmp_path / SANDBOX_HOME, "CDR_DATA_DIR": tmp_path / SANDBOX_DATA}
+    for folder in invented.values():
+        folder.mkdir(parents=True)
+        (folder / "of-an-earlier-version").touch()
+    assert cli.folders(INVENTED) == invented
+    assert cli.location_name(INVENTED) == "cdr_assets-sandbox"
+
+
+def test_what_a_sandbox_left_in_a_shell_does_not_turn_an_account_into_one(tmp_path: Path) -> None:
+    for url in ("", "https://api.enablex.io/video/v2"):
+        environment = {**ACCOUNT, **INVENTED, "ENABLEX_BASE_URL": url}
+        assert cli.folders(environment)["CDR_DATA_DIR"] == tmp_path / "data"
+        assert cli.location_name(environment) == "cdr_assets"
+
+
+def test_the_environment_says_where_state_and_data_lie(tmp_path: Path) -> None:
+    given = {"DAGSTER_HOME": "here", "CDR_DATA_DIR": str(tmp_path / "there")}
+    expected = {"DAGSTER_HOME": tmp_path / "here", "CDR_DATA_DIR": tmp_path / "there"}
+    assert cli.folders(given) == cli.folders({**given, **INVENTED}) == expected
+
+
+def test_processes_that_start_together_on_an_empty_home_all_find_it_ready(tmp_path: Path) -> None:
+    environment = {**plain_environment(), "DAGSTER_HOME": str(tmp_path / "home")}
+    prepare = processes.python_function("prepare", "cdr_assets.instance", "main")
+    started = [subprocess.Popen(prepare, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    said = [process.communicate(timeout=PATIENCE_S)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * 6, "\n".join(said)
+    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as ready:
+        assert ready.run_monitoring_enabled
+        assert ready.get_runs_count() == 0
+
+
+def test_the_settings_of_a_home_are_left_as_they_are(tmp_path: Path) -> None:
+    settings = tmp_path / "dagster.yaml"
+    settings.write_text("telemetry: {enabled: false}\n")
+    instance.prepare(tmp_path)
+    assert settings.read_text() == "telemetry: {enabled: false}\n"
+
+
+# The demo, and the wheel
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of the wheel, in a virtual environment that shares the packages that it needs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    # From a copy: a build leaves files next to the source, and takes up those of the build before.
+    shutil.copytree(CHECKOUT / "cdr_assets", source / "cdr_assets", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-index"]
+    subprocess.run([*pip, "wheel", *offline, "--no-build-isolation", "-w", folder, source], check=True)
+    (wheel,) = folder.glob("*.whl")
+    environment = folder / "venv"
+    venv.create(environment)
+    python = environment / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", *offline, wheel], check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    shared = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    (packages / "shared.pth").write_text("\n".join(shared))
+    where = subprocess.run(
+        [python, "-c", "import cdr_assets; print(cdr_assets.__file__)"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert where.stdout.startswith(str(packages)), "it must not be the checkout that is tested"
+    return environment / "bin" / "cdr-assets"
+
+
+def test_the_wheel_runs_the_demo_and_later_commands_in_an_empty_folder(
+    installed: Path, start: Start, tmp_path: Path
+) -> None:
+    process = start(str(installed), "demo")
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said
+    week = [yesterday() - timedelta(days=ago) for ago in range(6, -1, -1)]
+    done = re.findall(r"^  (\S+): (\d+) connections in (\d+) conferences$", said, flags=re.MULTILINE)
+    assert [day for day, _, _ in done] == list(map(str, week))
+    assert [line for line in said.splitlines() if len(line) > 80 and str(tmp_path) not in line] == []
+    warehouse = tmp_path / SANDBOX_DATA / "cdr.duckdb"
+    assert f"The tables are in {warehouse}" in said
+    assert "cdr-assets dev" in said
+    counts = "SELECT usage_date::VARCHAR, count(*), count(DISTINCT conf_num) FROM call_detail_records GROUP BY ALL"
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        connections = {day: count for day, count, _ in connection.execute(counts).fetchall()}
+    assert {day: int(count) for day, count, _ in done} == connections
+
+    # Runs of the other commands are among those that the UI shows. At once: they wait for the warehouse in turn.
+    later = [
+        start(str(installed), "sandbox", "--", str(installed), *words)
+        for words in (
+            ["launch", "--assets", 'key:"period_cdr"+', "--partition", str(week[0])],
+            ["rebuild", "--from", str(week[1]), "--to", str(week[2])],
+        )
+    ]
+    for process in later:
+        said, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, said
+    with dg.DagsterInstance.from_config(str(tmp_path / SANDBOX_HOME)) as shown:
+        runs = shown.get_runs()
+    assert sorted((run.job_name, run.status) for run in runs) == [
+        ("__ASSET_JOB", dg.DagsterRunStatus.SUCCESS),
+        ("daily_cdr", dg.DagsterRunStatus.SUCCESS),
+        ("rebuild", dg.DagsterRunStatus.SUCCESS),
+    ]
+    ends = {run.job_name: run.tags for run in runs}["rebuild"]
+    assert ends["dagster/asset_partition_range_start"] == str(week[1])
+    assert ends["dagster/asset_partition_range_end"] == str(week[2])
+    assert {path.name for path in tmp_path.iterdir()} == {"sandbox-data"}
+
+
+TWO_DAYS = """
+import sys
+import dagster as dg
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    for day in ("2026-11-01", "2026-11-02"):
+        for table, rows in (("call_detail_records", 30), ("conference_usage", 4)):
+            metadata = {"dagster/row_count": rows}
+            event = dg.AssetMaterialization(table, partition=day, metadata=metadata)
+            instance.report_runless_asset_event(event)
+        sys.stdin.readline()
+"""
+
+
+def test_a_day_is_shown_as_soon_as_it_is_done_and_only_if_this_demo_did_it(tmp_path: Path) -> None:
+    instance.prepare(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as shown:
+        shown.report_runless_asset_event(dg.AssetMaterialization("conference_usage", partition="2026-10-31"))
+        job = subprocess.Popen([sys.executable, "-c", TWO_DAYS, str(tmp_path)], stdin=subprocess.PIPE)
+        assert job.stdin is not None
+        days = demo.days_done(shown, demo.newest(shown), job)
+        for day in ("2026-11-01", "2026-11-02"):
+            assert next(days) == f"{day}: 30 connections in 4 conferences"
+            assert job.poll() is None, "the job still waits"
+            job.stdin.write(b"\n")
+            job.stdin.flush()
+        assert list(days) == []
+        job.communicate(timeout=PATIENCE_S)
+
+
+def test_a_demo_that_fails_shows_what_the_job_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    instance.prepare(tmp_path)
+    environment = {
+        **plain_environment(),
+        "DAGSTER_HOME": str(tmp_path),
+        "CDR_DATA_DIR": str(tmp_path),
+        "ENABLEX_BASE_URL": "http://127.0.0.1:9",
+    }
+    job = [sys.executable, "-c", "import sys; print('the reason'); sys.exit(3)"]
+    assert demo.run_demo(environment, job) == 3
+    assert "the reason" in capsys.readouterr().err
+
+
+# The UI and the daemon
+
+
+def locations(port: int) -> dict[str, str]:
+    """The code locations of the UI on that port, with their state."""
+    query = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
+    with requests.Session() as session:
+        # The webserver says that it serves shortly before it does.
+        session.mount("http://", HTTPAdapter(max_retries=Retry(connect=8, backoff_factor=0.1)))
+        answer = session.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=PATIENCE_S)
+    entries: list[dict[str, Any]] = answer.json()["data"]["workspaceOrError"]["locationEntries"]
+    return {entry["name"]: entry["loadStatus"] for entry in entries}
+
+
+def processes_on(home: Path) -> list[int]:
+    """Every process with that DAGSTER_HOME."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"DAGSTER_HOME={home}".encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_without_credentials_dev_says_that_it_runs_on_the_sandbox_and_finds_a_free_port(
+    start: Start, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        if cli.is_free("127.0.0.1", cli.UI_PORT):
+            stack.enter_context(socket.create_server(("127.0.0.1", cli.UI_PORT)))
+        process = start(*COMMAND, "dev", CDR_START_DATE=str(yesterday()))
+        url = line_with(process, "Port 3000 is taken").rpartition(" ")[2]
+        said = line_with(process, "On the sandbox")
+        assert "ENABLEX_APP_ID and ENABLEX_APP_KEY are not set" in said
+        line_with(process, "Serving dagster-webserver")
+        port = int(url.rpartition(":")[2])
+        assert locations(port) == {"cdr_assets-sandbox": "LOADED"}
+        if sys.platform == "linux":
+            (home,) = tmp_path.glob(str(SANDBOX_HOME))
+            for pid in processes_on(home):
+                assert f"CDR_UI_URL={url}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+
+
+def test_a_service_runs_until_it_is_told_to_stop_and_leaves_no_process(start: Start, tmp_path: Path) -> None:
+    port = free_port()
+    home = tmp_path / SANDBOX_HOME
+    process = start(*COMMAND, "sandbox", "--", *COMMAND, "serve", "--port", str(port), CDR_START_DATE=str(yesterday()))
+    line_with(process, "On the sandbox")
+    line_with(process, "Serving dagster-webserver")
+    assert locations(port) == {"cdr_assets-sandbox": "LOADED"}
+    second = invoke("serve", "--port", str(free_port()), environment={**ACCOUNT, **INVENTED})
+    assert second.exit_code == 1
+    assert f"cdr-assets already runs on {home}" in second.output
+    if sys.platform == "linux":
+        assert len(processes_on(home)) >= 3
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said
+    assert said.rstrip().endswith("Stopped")
+    if sys.platform == "linux":
+        assert processes_on(home) == []
+
+
+SERVICES = """
+import sys
+from cdr_assets.processes import ServiceEnded, Services
+names = dict(word.split("=", 1) for word in sys.argv[1:])
+try:
+    with Services({}) as services:
+        for name, command in names.items():
+            services.start(name, ["/bin/sh", "-c", command])
+        assert services.wait(0) is False
+        print("waiting", flush=True)
+        print("told to stop:", services.wait(), flush=True)
+except ServiceEnded as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "how"), [("read line; exit 3", "with exit code 3"), ("read line; kill -9 $$", "by SIGKILL")]
+)
+def test_when_one_service_ends_the_others_are_stopped_and_the_reason_is_given(
+    start: Start, tmp_path: Path, command: str, how: str
+) -> None:
+    fifo, stopped = tmp_path / "fifo", tmp_path / "stopped"
+    os.mkfifo(fifo)
+    other = f"trap 'touch {stopped}; exit' TERM; echo up; while :; do sleep 0.1; done"
+    process = start(sys.executable, "-c", SERVICES, f"daemon=exec <{fifo}; {command}", f"webserver={other}")
+    assert {line_with(process, "") for _ in range(2)} == {"waiting", "up"}
+    fifo.write_text("now\n")
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert f"the daemon ended {how}" in said
+    assert stopped.exists()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_services_stop_in_order_when_a_signal_comes(start: Start, signal_number: signal.Signals) -> None:
+    def service(name: str) -> str:
+        return f"{name}=trap 'echo {name} stops; exit' TERM; echo {name} is up; while :; do sleep 0.1; done"
+
+    process = start(sys.executable, "-c", SERVICES, service("first"), service("second"))
+    said = {line_with(process, "") for _ in range(3)}
+    assert said == {"waiting", "first is up", "second is up"}
+    process.send_signal(signal_number)
+    rest, _ = process.communicate(timeout=PATIENCE_S)
+    assert [line for line in rest.splitlines() if "stop" in line] == [
+        "told to stop: True",
+        "second stops",
+        "first stops",
+    ]
+    assert process.returncode == 0
+
+
+def test_a_service_that_will_not_stop_is_killed(start: Start) -> None:
+    patient = SERVICES.replace(
+        "import sys", "import sys; from cdr_assets import processes; processes.STOP_TIMEOUT_S = 0.5"
+    )
+    process = start(sys.executable, "-c", patient, "stubborn=trap '' TERM; echo up; while :; do sleep 0.1; done")
+    assert {line_with(process, "") for _ in range(2)} == {"waiting", "up"}
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said
+
+
+def test_a_console_script_is_found_by_its_name() -> None:
+    done = subprocess.run([*processes.console_script("dg", "--version")], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.startswith("dg, version")
+
+
+def test_a_workspace_names_the_code_location(tmp_path: Path) -> None:
+    path = cli.write_workspace(tmp_path, {"grpc_server": {"socket": "s", "location_name": "cdr_assets"}})
+    assert json.loads(path.read_text()) == {
+        "load_from": [{"grpc_server": {"socket": "s", "location_name": "cdr_assets"}}]
+    }
