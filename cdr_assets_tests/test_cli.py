@@ -27,6 +27,7 @@ from urllib3 import Retry
 
 from cdr_assets import cli, instance, processes
 from cdr_assets.sandbox import demo
+from cdr_assets_tests import MEASURED
 from cdr_assets_tests.location import plain_environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -35,7 +36,7 @@ INVENTED = {"CDR_SANDBOX": "http://127.0.0.1:9/video/v2", "ENABLEX_BASE_URL": "h
 ACCOUNT = {"ENABLEX_APP_ID": "app-id", "ENABLEX_APP_KEY": "app-key"}
 SANDBOX_DATA = Path("sandbox-data", "cdr")
 SANDBOX_HOME = Path("sandbox-data", "dagster")
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 cwd=tmp_path,
                 env={
                     **plain_environment(),
+                    **MEASURED,
                     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                     **environment,
                 },

@@ -48,8 +48,9 @@ def true_records(*days: date) -> list[Record]:
 
 
 def temporary_files(data_dir: Path) -> list[str]:
-    """What is on disk beside what is meant to stay: records, quarantine, marks, published tables, warehouse, locks."""
+    """What is on disk and is not meant to stay."""
     lasting = re.compile(
+        r"account|"
         r"landing/usage_date=[^/]+/[^/]+\.ndjson\.zst|landing/(\.staging|\.locks/[^/]+)\.lock|quarantine/.+\.txt"
         r"|built/.+|published/\w+/[-\d]+\.parquet|cdr\.duckdb(\.lock)?|runs/[^/]+\.lock"
     )

@@ -21,6 +21,7 @@ from cdr_assets.sandbox import calls
 from cdr_assets.sandbox.app import Faults
 from cdr_assets.sandbox.calls import Record, Settings, records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve, ticking
+from cdr_assets_tests import MEASURED
 
 SETTINGS = Settings(start=date(2026, 10, 1))
 DAY = date(2026, 11, 3)
@@ -533,7 +534,8 @@ def test_the_server_is_gone_after_its_context() -> None:
 
 
 def run(*arguments: str, expect: int = 0) -> str:
-    done = subprocess.run([*MODULE, *arguments], capture_output=True, text=True, timeout=30)
+    environment = {**os.environ, **MEASURED}
+    done = subprocess.run([*MODULE, *arguments], env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == expect, done.stderr
     return done.stdout + done.stderr
 
@@ -598,7 +600,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     watchdog.start()
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        started.append(subprocess.Popen([*MODULE, *arguments], stdout=subprocess.PIPE, text=True))
+        environment = {**os.environ, **MEASURED}
+        started.append(subprocess.Popen([*MODULE, *arguments], env=environment, stdout=subprocess.PIPE, text=True))
         return started[-1]
 
     yield start

@@ -91,7 +91,8 @@ class DailyRun:
                 self.days_to_rebuild.update(outcome.fetched.changed_days)
                 self._note(PERIOD_CDR, INGEST_CHECKS, outcome.day)
             for partition in outcome.built:
-                self._note(partition.table.name, partition.looked_at, outcome.day)
+                if not partition.was_current:
+                    self._note(partition.table.name, partition.table.checks, outcome.day)
             if self._tables and not outcome.error:
                 self.days_to_rebuild.discard(outcome.day)
             yield outcome
@@ -132,4 +133,6 @@ class DailyRun:
         with self._lease.connection() as connection:
             if ingested:
                 self._warehouse.keep(connection, ingest_findings(day, ingested))
-            yield from self._warehouse.build_day(connection, day, self._tables, self.zone)
+            # A run that does not fetch was started to build.
+            skip_current = ingested is not None and not self._replace
+            yield from self._warehouse.build_day(connection, day, self._tables, self.zone, skip_current)

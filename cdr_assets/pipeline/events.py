@@ -42,7 +42,10 @@ def materializations(outcome: Outcome, zone: LandingZone) -> Iterator[dg.AssetMa
         yield dg.AssetMaterialization(
             built.table.name,
             partition=str(day),
-            metadata={"dagster/row_count": built.row_count},
+            metadata={
+                "dagster/row_count": built.row_count,
+                "build": "current, not built again" if built.was_current else "built",
+            },
             tags=versions(f"{built.landing_version}-{fingerprint}", fingerprint),
         )
 

@@ -77,7 +77,7 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         target=jobs.daily_cdr,
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fetches the last closed days again, for CDRs that appeared late; tables follow what changed.",
+        description="Fetches the last closed days again, for CDRs that appeared late, and rebuilds those that changed.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
@@ -91,8 +91,7 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         decision = scheduling.plan_refetch(
             now, utc_days.start.date(), responses(context.instance, recent), known, timing
         )
-        # The landing asset alone: a response without anything new leaves the tables as they are.
-        return _result(context, decision, [dg.AssetKey(PERIOD_CDR)])
+        return _result(context, decision)
 
     return sensor
 
@@ -295,9 +294,7 @@ def _is_unchanged(response: dg.EventLogRecord) -> bool:
     return all(name in metadata and metadata[name].value == 0 for name in ("new_records", "changed_records"))
 
 
-def _result(
-    context: dg.SensorEvaluationContext, decision: Decision, assets: list[dg.AssetKey] | None = None
-) -> Requests:
+def _result(context: dg.SensorEvaluationContext, decision: Decision) -> Requests:
     if not decision.runs:
         return dg.SkipReason(decision.reason)
     # Two ticks that see the same newest run see the same state. Dagster takes requests with the same key once.
@@ -308,7 +305,6 @@ def _result(
             dg.RunRequest(
                 run_key=f"{days[0]}...{days[-1]} after {''.join(newest) or 'none'}",
                 tags=_tags(days),
-                asset_selection=assets,
             )
             for days in decision.runs
         ]

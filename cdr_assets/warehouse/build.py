@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
 
@@ -12,18 +12,20 @@ from cdr_assets.database import Connection, Database, run, transaction
 from cdr_assets.warehouse import exports, schema
 from cdr_assets.warehouse.build_log import BuildLog
 from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
+from cdr_assets.warehouse.partitions import count_rows
 from cdr_assets.warehouse.table import Check, LandedFiles, Rebuilt, Table
 from cdr_assets.warehouse.tables import CHECK_FINDINGS
 
 
 @dataclass(frozen=True)
 class BuiltPartition:
-    """A partition that was replaced: its rows, and the landing files that it was built from."""
+    """A partition as a run leaves it: its rows, and the landing files that it was built from."""
 
     table: Table
     row_count: int
     landing_version: str
-    looked_at: frozenset[Check] = field(default=frozenset())
+    was_current: bool = False
+    """The partition was left as it is: the same landing files and the same SQL would give the same rows."""
 
 
 class Warehouse:
@@ -47,14 +49,24 @@ class Warehouse:
             self.build_log.clear()
 
     def build_day(
-        self, connection: Connection, day: date, tables: Sequence[Table], landed: LandedFiles
+        self,
+        connection: Connection,
+        day: date,
+        tables: Sequence[Table],
+        landed: LandedFiles,
+        skip_current: bool = False,
     ) -> Iterator[BuiltPartition]:
         """Replaces the day's partition of each of the tables, in the registry's order. Each comes as it is committed.
 
-        Rows, findings and nothing else are written in one transaction. The table is exported, and noted as built, if no
-        blocking check has an open finding; else BlockedByCheck is raised. If records moved here from other days, those
-        days' rows in the tables below are replaced too.
+        Rows and findings are written in one transaction. The table is exported, and logged as built, if no blocking
+        check has an open finding; else BlockedByCheck is raised. If records moved here from other days, those days'
+        rows in the tables below are replaced too. `skip_current` leaves a day alone whose tables all are current.
         """
+        if skip_current and self._are_current(tables, day, landed.version(day)):
+            for table in tables:
+                row_count = count_rows(connection, table, day)
+                yield BuiltPartition(table, row_count, landed.version(day), was_current=True)
+            return
         changed_days: dict[Table, frozenset[date]] = {}
         landing_version: str | None = None
         for table in tables:
@@ -72,12 +84,15 @@ class Warehouse:
                     sources = self.build_log.landing_versions(table.sources[0])
                     landing_version = sources.get(day, "none")
             changed_days[table] = frozenset(changed)
-            yield BuiltPartition(table, rebuilt.row_count, landing_version, frozenset(table.checks))
+            yield BuiltPartition(table, rebuilt.row_count, landing_version)
             if blocking:
                 raise BlockedByCheck(_blocked(blocking, day))
             if table.exported:
                 exports.export(connection, self.export_dir, table, sorted(changed))
             self.build_log.write(table, day, landing_version)
+
+    def _are_current(self, tables: Sequence[Table], day: date, landing_version: str) -> bool:
+        return all(self.build_log.landing_versions(table).get(day) == landing_version for table in tables)
 
     def _replace(
         self, connection: Connection, table: Table, day: date, landed: LandedFiles

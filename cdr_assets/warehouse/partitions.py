@@ -63,6 +63,16 @@ def load_records(connection: Connection, table: Table, usage_date: date, landed:
     return _rebuilt(connection, table, usage_date, [usage_date, *left])
 
 
+def count_rows(connection: Connection, table: Table, usage_date: date) -> int:
+    """The rows of one partition."""
+    (counted,) = run(
+        connection,
+        f"SELECT count(*) AS row_count FROM {table.name} WHERE usage_date = $usage_date",
+        usage_date=usage_date,
+    )
+    return int(counted["row_count"])
+
+
 def _load(
     connection: Connection, table: Table, usage_date: date, files: Sequence[str], keep_order: bool
 ) -> dict[str, Any]:
@@ -87,12 +97,7 @@ def _delete(connection: Connection, table: Table, usage_date: date) -> None:
 
 
 def _rebuilt(connection: Connection, table: Table, usage_date: date, changed_days: Sequence[date]) -> Rebuilt:
-    (partition,) = run(
-        connection,
-        f"SELECT count(*) AS row_count FROM {table.name} WHERE usage_date = $usage_date",
-        usage_date=usage_date,
-    )
-    return Rebuilt(partition["row_count"], frozenset({usage_date, *changed_days}))
+    return Rebuilt(count_rows(connection, table, usage_date), frozenset({usage_date, *changed_days}))
 
 
 def _slices(connection: Connection, table: Table, **values: Any) -> Iterator[dict[str, int]]:

@@ -25,7 +25,7 @@ from cdr_assets.pipeline.resources import Clock
 from cdr_assets.pipeline.run_lock import hold_run_lock
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets_tests.expected import TABLES
+from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, record
 
@@ -114,7 +114,6 @@ def launch(location: Location, sensor: str, request: dg.RunRequest) -> dg.Execut
         instance=location.instance,
         partition_key=request.tags.get("dagster/partition"),
         tags={name: value for name, value in request.tags.items() if name != "dagster/partition"},
-        asset_selection=request.asset_selection,
         raise_on_error=False,
     )
 
@@ -419,7 +418,7 @@ def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int
     assert skipped(location, "closed_days", noon()).startswith(f"days to {yesterday()} are complete")
 
 
-def test_settling_days_fetch_alone_and_tables_follow_what_changed(
+def test_settling_days_are_fetched_again_and_those_that_changed_are_built_in_the_same_run(
     scripted_days: Callable[[int], Location], script: Script
 ) -> None:
     location = scripted_days(2)
@@ -433,21 +432,14 @@ def test_settling_days_fetch_alone_and_tables_follow_what_changed(
     requests = tick(location, "settling_days", again).run_requests
     assert yesterday() in [day for request in requests for day in days_of(request)]
     for request in requests:
-        assert request.asset_selection == [dg.AssetKey("period_cdr")]
-        result = launch(location, "settling_days", request)
-        assert result.success
-        materialized = {event.asset_key for event in result.get_asset_materialization_events()}
-        assert materialized == {dg.AssetKey("period_cdr")}
-    assert location.metadata("period_cdr", before(2))["answer"] in ("nothing new", "1 new, 0 changed")
+        assert launch(location, "settling_days", request).success
     assert location.metadata("period_cdr", yesterday())["answer"] == "1 new, 0 changed"
-
-    # Midnight may have passed since; no day that closed then was answered.
-    paths = list(script.paths)
-    (request,) = tick(location, "landed_days", again).run_requests
-    assert days_of(request) == [yesterday()]
-    result = launch(location, "landed_days", request)
-    assert result.success
-    assert script.paths == paths
+    assert location.metadata("room_usage", yesterday())["build"] == "built"
+    if before(2) in [day for request in requests for day in days_of(request)]:
+        assert location.metadata("period_cdr", before(2))["answer"] == "nothing new"
+        assert location.metadata("room_usage", before(2))["build"] == "current, not built again"
+    records = [record(f"a-{day}", day) for day in (before(2), yesterday())]
+    assert_exact(location.warehouse, [*records, record("late", yesterday())])
     assert skipped(location, "landed_days") == "the tables hold all that landed, 2 days"
 
 
