@@ -17,6 +17,8 @@ from cdr_assets.pipeline.names import PERIOD_CDR
 LANDING_CODE_VERSION = "1"
 """Changes when the landed bytes of an answer would."""
 
+PARENT_RUN_TAG = "dagster/parent_run_id"
+
 Metadata = Mapping[str, Any]
 
 
@@ -99,7 +101,9 @@ def days_left(context: dg.AssetExecutionContext) -> list[date]:
 
 
 def _failed_ancestors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
-    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-    while parent and parent.status != dg.DagsterRunStatus.SUCCESS:
+    """The runs that this one retries or re-executes, back to the first one or to one that succeeded."""
+    while parent := instance.get_run_by_id(run.tags.get(PARENT_RUN_TAG, "")):
+        if parent.status == dg.DagsterRunStatus.SUCCESS:
+            return
         yield parent.run_id
-        parent = instance.get_run_by_id(parent.parent_run_id) if parent.parent_run_id else None
+        run = parent

@@ -195,7 +195,7 @@ def test_an_acknowledged_finding_is_green_and_shown_with_its_note(scripted: Loca
     ]
     assert latest(scripted, LOST).event.dagster_event.event_specific_data.passed
     # The same finding again is still acknowledged.
-    result = scripted.run(DAY)
+    result = scripted.run(DAY, assets=TABLES)
     assert red(result) == []
     assert f"Acknowledged: {DAY}...{NEXT}." in checks(result)[LOST].description
 
