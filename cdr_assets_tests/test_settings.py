@@ -62,6 +62,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         app_id="",
         app_key="",
         base_url="https://enablex.example",
+        enablex="enablex.example",
         data_dir=Path("/srv/cdr"),
         export_dir=Path("/srv/exports"),
         start_date="2026-11-01",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field
@@ -36,20 +34,7 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
     """
 
     data_dir: str = Field(description="Folder of everything on disk.")
-    base_url: str = Field(description="API root; https, or http on loopback.")
-
-    @property
-    def enablex(self) -> str:
-        """Which EnableX the base URL is: its host, or "sandbox" for one on this machine."""
-        try:
-            host = urlsplit(self.base_url).hostname or "unknown"
-        except ValueError:
-            return "unknown"
-        try:
-            is_local = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            is_local = host == "localhost"
-        return "sandbox" if is_local else host
+    enablex: str = Field(description="Which EnableX the runs are about: its host, or sandbox.")
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[LiveRun, None, None]:

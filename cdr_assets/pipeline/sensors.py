@@ -96,12 +96,12 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
     return sensor
 
 
-def landed_days(utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.SensorDefinition:
+def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.SensorDefinition:
     """Requests the days whose tables are not built from what is in the landing zone."""
 
     @dg.sensor(
         name="landed_days",
-        target=jobs.rebuild,
+        target=rebuild,
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Rebuilds the tables of days that spilled, late or on-demand records changed. Never asks EnableX.",
