@@ -75,7 +75,7 @@ class Attempt:
         self.number = number
         """1 for the first try. After the loop: how many tries there were."""
         self.error: EnableXError | None = None
-        """What was wrong with the answer, as far as it was read."""
+        """The error of the answer, as far as it was read."""
         self.is_whole = False
         """The answer was read to its end and was good."""
         self._answer = answer
@@ -349,7 +349,7 @@ def _version() -> str:
         return "0"
 
 
-# What servers say
+# Headers and texts that servers send
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

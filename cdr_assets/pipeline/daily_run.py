@@ -25,7 +25,7 @@ Outcome: TypeAlias = DayOutcome[IngestResult, BuiltPartition]
 
 
 class DailyRun:
-    """What a run does with its days. `client` makes a client with its own connections; `tables` are those to build.
+    """The work of one run on its days. `client` makes a client with its own connections; `tables` are those to build.
 
     Use it as a context manager: at the end it closes its connection to the warehouse.
     """
@@ -133,6 +133,6 @@ class DailyRun:
         with self._lease.connection() as connection:
             if ingested:
                 self._warehouse.keep(connection, ingest_findings(day, ingested))
-            # A run that does not fetch was started to build.
+            # A run that does not fetch was started in order to build.
             skip_current = ingested is not None and not self._replace
             yield from self._warehouse.build_day(connection, day, self._tables, self.zone, skip_current)

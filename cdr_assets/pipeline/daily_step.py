@@ -45,7 +45,7 @@ class DailyStep:
         yield from self._materialize(assets) if assets else self._evaluate_checks()
 
     def _materialize(self, assets: set[str]) -> Iterator[Event]:
-        """Does the days of the run that are left. What was done of a day is recorded also if the day fails."""
+        """Does the days of the run that are left. If a day fails, what it completed is still recorded."""
         days = events.days_left(self.context)
         left = list(days)
         fetches = PERIOD_CDR in assets
@@ -67,7 +67,7 @@ class DailyStep:
         yield from self._results(assets)
 
     def _evaluate_checks(self) -> Iterator[Event]:
-        """Looks at every day again: "Execute" on checks, in the UI, comes without a partition."""
+        """Looks at every day again: "Execute" on checks in the UI starts a run without a partition."""
         selected = self.context.selected_asset_check_keys
         names = {key.name for key in selected}
         self.run.look_again(names)

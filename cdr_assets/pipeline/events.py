@@ -16,7 +16,7 @@ from cdr_assets.pipeline.live_run import ENABLEX_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
 
 LANDING_CODE_VERSION = "1"
-"""Changes when the landed bytes of an answer would."""
+"""To be changed when the same answer would land as other bytes."""
 
 PARENT_RUN_TAG = "dagster/parent_run_id"
 
@@ -24,7 +24,7 @@ Metadata = Mapping[str, Any]
 
 
 def recorded(outcome: Outcome, zone: LandingZone, enablex: str) -> Iterator[dg.AssetMaterialization]:
-    """Records what was done of a day. Raises the day's error at the end, if it has one."""
+    """The materializations of a day. Raises the day's error at the end, if it has one."""
     yield from materializations(outcome, zone, enablex)
     if outcome.error:
         raise outcome.error

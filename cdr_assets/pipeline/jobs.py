@@ -27,7 +27,7 @@ from cdr_assets.warehouse.tables import DAILY_TABLES
 TABLES = [table.name for table in DAILY_TABLES]
 
 # The step records the results of the checks itself, one per check and run. With the checks selected, Dagster would
-# plan a result per check and partition besides, which a run over a range leaves in the history as skipped.
+# also plan a result per check and partition. A run over a range leaves these in the history as skipped.
 daily_cdr = dg.define_asset_job(
     "daily_cdr",
     selection=dg.AssetSelection.assets(PERIOD_CDR, *TABLES).without_checks(),

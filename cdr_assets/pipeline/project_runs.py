@@ -1,4 +1,4 @@
-"""The runs of this project as Dagster knows them: which they are, their days and tags, and which of them died."""
+"""The runs of this project as Dagster knows them: how to recognize them, their days and tags, and which died."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _report_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         return
     tags = {DIED_TAG: "true"}
     if days_of(run):
-        # The sensors request what is left of its days; a retry of Dagster's own would do them a second time.
+        # The sensors request the days that are left; a retry by Dagster itself would do them a second time.
         tags["dagster/max_retries"] = "0"
         message += " Its days are free; the sensors request those that are not done."
     instance.add_run_tags(run.run_id, tags)

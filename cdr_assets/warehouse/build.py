@@ -73,7 +73,7 @@ class Warehouse:
             reads_files = not table.sources
             others = frozenset[date]().union(*(changed_days.get(source, ()) for source in table.sources)) - {day}
             changed = set[date]()
-            # What is noted is what was read: nobody may change the day's files in between.
+            # The log must name the files that were read, so nobody may change them in between.
             with landed.lock(day) if reads_files else nullcontext():
                 for each in (*sorted(others), day):
                     rebuilt, blocking = self._replace(connection, table, each, landed)
@@ -97,7 +97,7 @@ class Warehouse:
     def _replace(
         self, connection: Connection, table: Table, day: date, landed: LandedFiles
     ) -> tuple[Rebuilt, list[Finding]]:
-        """Replaces one partition and what is kept about its checks. Returns the blocking findings that are open too."""
+        """Replaces one partition and the findings of its checks. Also returns the open findings of blocking checks."""
         assert table.build is not None
         with transaction(connection):
             rebuilt = table.build(connection, table, day, landed)
@@ -106,7 +106,7 @@ class Warehouse:
         return rebuilt, [finding for finding in kept.still_open if finding.check.blocking]
 
     def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:
-        """Replaces what is kept about these checks and days, and exports it."""
+        """Replaces the kept findings of these checks on these days, and exports them."""
         with transaction(connection):
             kept = keep(connection, findings, _now())
         self._export_findings(connection, kept.changed_days)

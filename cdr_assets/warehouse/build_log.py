@@ -24,7 +24,7 @@ class BuildLog:
         self._warehouse = warehouse
 
     def write(self, table: Table, day: date, landing_version: str) -> None:
-        """Notes that the partition was built from these landing files by the table's SQL of today."""
+        """Notes that the partition was built from these landing files by the table's present SQL."""
         entries = self._folder / table.name
         entries.mkdir(parents=True, exist_ok=True)
         entry = f"{day}.{landing_version}.{table.fingerprint}"
@@ -34,7 +34,7 @@ class BuildLog:
                 older.unlink(missing_ok=True)
 
     def landing_versions(self, table: Table) -> dict[date, str]:
-        """The landing version of every partition that the table's SQL of today built."""
+        """The landing version of every partition that the table's present SQL built."""
         built = (entry for entry in self._entries(table) if entry[2] == table.fingerprint)
         return {day: landing_version for day, landing_version, _ in built}
 

@@ -138,7 +138,7 @@ def test_an_id_that_was_left_blank_is_refused_before_any_call(
         ("fetch_conference", {"conf_num": "never"}, "/cdr/conf/never", "No conference 'never'"),
     ],
 )
-def test_what_enablex_does_not_know_is_told_in_its_words_and_changes_nothing(
+def test_an_id_that_enablex_does_not_know_is_reported_in_its_words_and_changes_nothing(
     location: Location, sandbox: Sandbox, job: str, config: dict[str, str], path: str, words: str
 ) -> None:
     assert location.run(FIRST).success

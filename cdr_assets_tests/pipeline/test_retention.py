@@ -53,7 +53,7 @@ def on_disk(tmp_path: Path, locate: Locate, script: Script) -> Iterator[Location
 
 
 def known(location: Location) -> Mapping[str, Any]:
-    """All that Dagster knows of the days and the checks now."""
+    """Everything that Dagster knows of the days and the checks now."""
     checks = location.definitions.resolve_asset_graph().asset_check_keys
     evaluations = {key: location.instance.get_latest_asset_check_evaluation_record(key) for key in checks}
     return {
