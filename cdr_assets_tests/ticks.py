@@ -69,7 +69,7 @@ def launch(location: Location, sensor: str, request: dg.RunRequest) -> dg.Execut
 
 def tick_until_done(location: Location, sensor: str) -> tuple[list[list[date]], str]:
     """Ticks and launches until the sensor asks for nothing: the days of each run, and why there are no more."""
-    launched = []
+    launched: list[list[date]] = []
     for _ in range(MOST_TICKS):
         result = tick(location, sensor)
         if not result.run_requests:

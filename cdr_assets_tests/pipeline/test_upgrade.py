@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from datetime import date, datetime, timezone
 from pathlib import Path
 
@@ -13,8 +12,7 @@ import pytest
 from cdr_assets.days import DAY, days_between
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
-from cdr_assets.warehouse.table import Table
-from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
+from cdr_assets.warehouse.tables import CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.location import Locate, Location, Script, record
 from cdr_assets_tests.reference import Record
