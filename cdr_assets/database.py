@@ -34,6 +34,9 @@ RETRY_SECONDS = (0.02, 0.2)
 
 WAITING_LOG_SECONDS = 30.0
 
+PROC_LOCKS = Path("/proc/locks")
+"""Linux lists here who holds which file lock."""
+
 LEASE_SECONDS = 1.0
 
 Connection = duckdb.DuckDBPyConnection
@@ -135,7 +138,7 @@ def _holder_of(lock_file: Path) -> str | None:
     """The process that holds the lock file, as Linux tells it; None where nobody can tell."""
     with suppress(OSError):
         inode = lock_file.stat().st_ino
-        for line in Path("/proc/locks").read_text().splitlines():
+        for line in PROC_LOCKS.read_text().splitlines():
             if found := re.search(rf"FLOCK +ADVISORY +WRITE (\d+) \S+:{inode} ", line):
                 return f"process {found[1]}"
     return None

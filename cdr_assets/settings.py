@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import dagster as dg
 
 from cdr_assets.enablex.client import BASE_URL
-from cdr_assets.pipeline.scheduling import Timing
 
 ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
 """The variable of each setting of the client."""
@@ -63,7 +62,9 @@ class Settings:
     data_dir: Path
     export_dir: Path
     start_date: str
-    timing: Timing
+    fetch_delay: timedelta
+    lookback_days: int
+    refetch_interval: timedelta
     tick_s: int
     fetch_concurrency: int
     agreement_sample: int
@@ -90,11 +91,9 @@ class Settings:
             data_dir=data_dir,
             export_dir=Path(environ.get("CDR_EXPORT_DIR") or data_dir / "published").resolve(),
             start_date=environ.get("CDR_START_DATE") or "2025-01-01",
-            timing=Timing(
-                fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
-                lookback_days=int(SETTLING_DAYS.read(environ)),
-                refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
-            ),
+            fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
+            lookback_days=int(SETTLING_DAYS.read(environ)),
+            refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
             tick_s=int(TICK_SECONDS.read(environ)),
             fetch_concurrency=int(FETCH_CONCURRENCY.read(environ)),
             agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -15,30 +14,7 @@ import pytest
 
 from cdr_assets import database
 from cdr_assets.database import ConnectionLease, Database, WarehouseBusy, WarehouseError, transaction
-
-WRITES = "duckdb.connect(sys.argv[1])"
-READS = "duckdb.connect(sys.argv[1], read_only=True)"
-QUEUES = "FileLock(sys.argv[1] + '.lock').acquire()"
-
-
-@contextmanager
-def held(path: Path, how: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that keeps the warehouse until its input ends."""
-    program = f"import sys, duckdb; from filelock import FileLock; held = {how}; print('held', flush=True); input()"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        yield holder
-    finally:
-        holder.kill()
-        holder.communicate()
+from cdr_assets_tests.holding import QUEUES, READS, WRITES, held
 
 
 def can_be_written_elsewhere(path: Path) -> bool:
@@ -85,6 +61,46 @@ def test_patience_ends_with_the_name_of_the_file_and_what_to_do(path: Path, how:
     assert "close" in str(busy.value)
     with Database(path, patience_s=0).connect() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def said_while_waiting(path: Path, caplog: pytest.LogCaptureFixture, patience_s: float = 0.3) -> list[str]:
+    """What the log says of a wait that is in vain."""
+    caplog.clear()
+    with pytest.raises(WarehouseBusy), Database(path, patience_s=patience_s).connect():
+        pytest.fail("opened a file that another process holds")
+    return [record.getMessage() for record in caplog.records if record.name == "cdr_assets.database"]
+
+
+@pytest.mark.parametrize("how", [WRITES, READS, QUEUES])
+def test_a_long_wait_is_logged_with_the_process_that_holds_the_file(
+    path: Path, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(database, "WAITING_LOG_SECONDS", 0.3)
+    with held(path, how) as holder:
+        said = said_while_waiting(path, caplog, patience_s=1)
+        with pytest.raises(WarehouseBusy, match=rf"\b{holder.pid}\b"), Database(path, patience_s=0).connect():
+            pytest.fail("opened a file that another process holds")
+    # Far fewer than the tries, which are up to 0.2 s apart.
+    assert 1 <= len(said) <= 3
+    for line in said:
+        assert re.search(rf"(?i)Waiting for {re.escape(str(path))} since \d+ s: .*\b(PID|process) {holder.pid}\b", line)
+
+
+def test_a_short_wait_is_not_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with held(path, QUEUES):
+        assert said_while_waiting(path, caplog) == []
+
+
+def test_a_holder_that_cannot_be_told_is_another_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a system without /proc/locks, or when the holder is in another container."""
+    monkeypatch.setattr(database, "WAITING_LOG_SECONDS", 0.1)
+    monkeypatch.setattr(database, "PROC_LOCKS", path.with_name("missing"))
+    with held(path, QUEUES):
+        said = said_while_waiting(path, caplog, patience_s=1)
+    assert said
+    assert all(line.endswith("it is held by another process") for line in said)
 
 
 def test_a_file_that_is_not_duckdbs_is_an_error_at_once(tmp_path: Path) -> None:

@@ -38,11 +38,13 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[LiveRun, None, None]:
-        if context.run is None or context.instance is None:
+        run = context.instance and context.run and context.instance.get_run_by_id(context.run.run_id)
+        # A command line sets the resources up once more when its run has ended.
+        if context.instance is None or not run or run.is_finished:
             yield self
             return
-        with hold_run_lock(Path(self.data_dir), context.run.run_id):
-            context.instance.add_run_tags(context.run.run_id, self._tags(context.run.tags))
+        with hold_run_lock(Path(self.data_dir), run.run_id):
+            context.instance.add_run_tags(run.run_id, self._tags(run.tags))
             yield self
 
     def _tags(self, given: Mapping[str, str]) -> dict[str, str]:

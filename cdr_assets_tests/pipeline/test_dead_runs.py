@@ -24,10 +24,14 @@ from cdr_assets.definitions import code_location
 from cdr_assets.pipeline.project_runs import report_dead_runs
 from cdr_assets.pipeline.run_lock import RunLock, hold_run_lock, remove_abandoned_locks, run_lock
 from cdr_assets.sandbox.server import Sandbox
+from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, plain_environment, record
 
 PATIENCE_S = 60
 BIN = Path(sys.executable).parent
+LAUNCH = [sys.executable, "-c", "from cdr_assets.cli import main; main()", "launch"]
+EVERY_ASSET = 'key:"period_cdr"+'
+MATERIALIZE = [str(BIN / "dagster"), "asset", "materialize", "-m", "cdr_assets.definitions", "--select", EVERY_ASSET]
 FIRST = midnight(datetime(2026, 11, 2).date())
 
 
@@ -118,9 +122,8 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
     environment = {**script.environment, "CDR_START_DATE": str(days[0]), "CDR_SETTLE_MINUTES": "0"}
     location = locate(environment, tmp_path / "data")
     location = Location(location.definitions, home, location.data_dir)
-    words = ["asset", "materialize", "-m", "cdr_assets.definitions", "--select", 'key:"period_cdr"+']
     command = subprocess.Popen(
-        [str(BIN / "dagster"), *words, "--partition-range", f"{days[0]}...{days[-1]}"],
+        [*MATERIALIZE, "--partition-range", f"{days[0]}...{days[-1]}"],
         env={
             **plain_environment(),
             **environment,
@@ -154,6 +157,27 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
     left = days_between(days[1], now.date() - DAY)
     assert requested == [f"{left[0]}...{left[-1]}"]
     assert list((location.data_dir / "runs").iterdir()) == []
+
+
+def test_a_failed_command_says_which_day_failed(
+    home: dg.DagsterInstance, scripted: Location, script: Script, tmp_path: Path
+) -> None:
+    day = FIRST.date()
+    script.answers_with(day, answer(b"<html>Maintenance</html>"))
+    subprocess.run(
+        [*LAUNCH, "--job", "daily_cdr", "--partition-range", f"{day}...{day + DAY}"],
+        env={
+            **plain_environment(),
+            **script.environment,
+            "CDR_DATA_DIR": str(scripted.data_dir),
+            "DAGSTER_HOME": home.root_directory,
+        },
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    (run,) = home.get_runs()
+    assert run.status == DagsterRunStatus.FAILURE
+    assert run.tags["cdr_assets/failed_day"] == str(day)
 
 
 def requests(location: Location) -> list[str]:

@@ -21,13 +21,13 @@ from dagster import DagsterRunStatus
 
 from cdr_assets.days import DAY, days_between, midnight
 from cdr_assets.pipeline import sensors
-from cdr_assets.pipeline.resources import Clock
 from cdr_assets.pipeline.run_lock import hold_run_lock
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, record
+from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
 
 HOUR = timedelta(hours=1)
 
@@ -64,58 +64,6 @@ def noon() -> datetime:
 
 def words(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC")
-
-
-class FrozenClock(Clock):
-    moment: str
-
-    def now(self) -> datetime:
-        return datetime.fromisoformat(self.moment)
-
-
-def tick(location: Location, sensor: str, now: datetime | None = None, cursor: str | None = None) -> Any:
-    """One evaluation of the sensor, as the daemon makes it."""
-    with dg.build_sensor_context(
-        instance=location.instance,
-        definitions=location.definitions,
-        resources={
-            **(location.definitions.resources or {}),
-            "clock": FrozenClock(moment=(now or present()).isoformat()),
-        },
-        cursor=cursor,
-    ) as context:
-        return location.definitions.resolve_sensor_def(sensor).evaluate_tick(context)
-
-
-def days_of(request: dg.RunRequest) -> list[date]:
-    tags = request.tags
-    first, last = (tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
-    if first and last:
-        assert "dagster/partition" not in tags
-        return days_between(date.fromisoformat(first), date.fromisoformat(last))
-    return [date.fromisoformat(tags["dagster/partition"])]
-
-
-def requested(location: Location, sensor: str, now: datetime | None = None) -> list[list[date]]:
-    return [days_of(request) for request in tick(location, sensor, now).run_requests]
-
-
-def skipped(location: Location, sensor: str, now: datetime | None = None) -> str:
-    """The reason that the sensor gives for requesting nothing."""
-    result = tick(location, sensor, now)
-    assert result.run_requests == []
-    return str(result.skip_message)
-
-
-def launch(location: Location, sensor: str, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-    """Runs what the sensor asked for."""
-    job = {"landed_days": "rebuild"}.get(sensor, "daily_cdr")
-    return location.definitions.resolve_job_def(job).execute_in_process(
-        instance=location.instance,
-        partition_key=request.tags.get("dagster/partition"),
-        tags={name: value for name, value in request.tags.items() if name != "dagster/partition"},
-        raise_on_error=False,
-    )
 
 
 def partition_tags(first: date, last: date) -> dict[str, str]:
