@@ -42,6 +42,8 @@ class DailyRun:
         """The days on which each check of an asset was looked at in this run."""
         self.days_to_rebuild: set[date] = set()
         """Days that changed in the landing zone after this run built them, or that it does not build."""
+        self.days_due: set[date] = set()
+        """Days that lost records to a day that this run built, so that their usage is due to be built again."""
         self.zone = zone
         self._warehouse, self._client = warehouse, client
         self._tables, self._replace = tables, replace
@@ -91,10 +93,12 @@ class DailyRun:
                 self.days_to_rebuild.update(outcome.fetched.changed_days)
                 self._note(PERIOD_CDR, INGEST_CHECKS, outcome.day)
             for partition in outcome.built:
+                self.days_due.update(partition.days_due)
                 if not partition.was_current:
                     self._note(partition.table.name, partition.table.checks, outcome.day)
             if self._tables and not outcome.error:
                 self.days_to_rebuild.discard(outcome.day)
+                self.days_due.discard(outcome.day)
             yield outcome
 
     def reconcile(self, day: date, sample: int) -> None:

@@ -5,9 +5,10 @@ Dagster's context stays on the step's own thread. Everything else is done by Dai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import TypeAlias
 
 import dagster as dg
@@ -55,7 +56,7 @@ class DailyStep:
                 left.remove(outcome.day)
             if days and self.sample and fetches and CALL_DETAIL_RECORDS.name in assets:
                 self.run.reconcile(days[-1], self.sample)
-            for outcome in self.run.build(sorted(self.run.days_to_rebuild.intersection(days))):
+            for outcome in self.run.build(self._days_to_build_again(days)):
                 yield from events.recorded(outcome, self.run.zone, self.enablex)
         except Exception as error:
             # The results of the days that were done are not lost with the day that failed.
@@ -65,6 +66,16 @@ class DailyStep:
             outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
             raise failure(self.context, error, left[0] if left else None, outlook) from error
         yield from self._results(assets)
+
+    def _days_to_build_again(self, days: Collection[date]) -> list[date]:
+        """Days of the run that later answers added to, and other partitions that lost records to days of the run."""
+        partitions = self.context.assets_def.partitions_def
+        lost_records = {
+            day
+            for day in self.run.days_due
+            if self.run.zone.files(day) and partitions and partitions.has_partition_key(day.isoformat())
+        }
+        return sorted(lost_records | self.run.days_to_rebuild.intersection(days))
 
     def _evaluate_checks(self) -> Iterator[Event]:
         """Looks at every day again: "Execute" on checks in the UI starts a run without a partition."""

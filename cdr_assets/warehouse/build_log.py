@@ -9,7 +9,7 @@ which changes nothing if it was right.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -32,6 +32,18 @@ class BuildLog:
         for older in entries.glob(f"{day}.*"):
             if older.name != entry:
                 older.unlink(missing_ok=True)
+
+    def is_built(self, table: Table, day: date, landing_version: str) -> bool:
+        """Whether the partition was built from these landing files by the table's SQL of today."""
+        entry = self._folder / table.name / f"{day}.{landing_version}.{table.fingerprint}"
+        return self._warehouse.exists() and entry.exists()
+
+    def forget(self, tables: Iterable[Table], days: Collection[date]) -> None:
+        """Drops the entries of these days: their partitions are due to be built again."""
+        for table in tables:
+            for day in days:
+                for entry in (self._folder / table.name).glob(f"{day}.*"):
+                    entry.unlink(missing_ok=True)
 
     def landing_versions(self, table: Table) -> dict[date, str]:
         """The landing version of every partition that the table's present SQL built."""

@@ -326,6 +326,32 @@ def test_a_record_that_moved_to_another_day_is_counted_there_alone(scripted: Loc
     assert_exact(scripted.warehouse, [record("a", DAY), record("moved", NEXT)])
 
 
+def test_the_day_that_a_record_left_is_built_again_in_the_same_run_and_recorded(
+    scripted: Location, script: Script
+) -> None:
+    script.holds(DAY, record("moved", DAY), record("a", DAY))
+    assert scripted.run(DAY).success
+    script.holds(NEXT, record("moved", NEXT))
+    result = scripted.run(NEXT)
+    assert result.success
+    assert_exact(scripted.warehouse, [record("a", DAY), record("moved", NEXT)])
+    assert scripted.metadata("room_usage", DAY)["dagster/row_count"] == 1
+    recorded = [(event.asset_key, event.partition) for event in result.get_asset_materialization_events()]
+    assert (dg.AssetKey("room_usage"), str(DAY)) in recorded
+    assert f"{DAY}...{NEXT}" in checks(result)["room_usage_adds_up"].description
+
+
+def test_the_day_that_a_record_left_is_due_if_the_run_ends_before_it_is_built_again(
+    scripted: Location, script: Script
+) -> None:
+    script.holds(DAY, record("moved", DAY), record("a", DAY))
+    assert scripted.run(DAY).success
+    script.holds(NEXT, record("moved", NEXT))
+    assert scripted.run(NEXT, assets=["period_cdr", "call_detail_records"]).success
+    built = scripted.data_dir / "built"
+    assert sorted(path.parent.name for path in built.glob(f"*/{DAY}.*")) == ["call_detail_records"]
+
+
 def test_bad_records_in_a_good_answer_are_quarantined_and_cost_no_other(scripted: Location, script: Script) -> None:
     good = records_of_day(SETTINGS, DAY)
     bad = [{"trans_date": f"{DAY}T10:00:00Z", "call_num": "no id"}, {"cdr_id": "no day"}, "no object"]

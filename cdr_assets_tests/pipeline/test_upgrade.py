@@ -68,7 +68,7 @@ def exported(location: Location, table: str) -> list[dict[str, object]]:
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-# What is wrong in an old warehouse, by the statement that makes it so.
+# Faults of an old warehouse, by the statement that makes each.
 WRONG: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "lengths": (
