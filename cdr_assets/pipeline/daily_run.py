@@ -12,8 +12,8 @@ from cdr_assets.database import Connection, ConnectionLease
 from cdr_assets.enablex.client import EnableX
 from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
 from cdr_assets.pipeline.build_days import DayOutcome, build_days
-from cdr_assets.pipeline.checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse

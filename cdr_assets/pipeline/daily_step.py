@@ -16,7 +16,7 @@ import dagster as dg
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import describe_days
 from cdr_assets.pipeline import checks, events
-from cdr_assets.pipeline.checks import ROUTES_AGREE
+from cdr_assets.pipeline.answer_checks import ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.failures import failure
 from cdr_assets.pipeline.live_run import PARTITION_TAG
