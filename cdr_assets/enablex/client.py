@@ -34,6 +34,7 @@ import requests
 import urllib3
 from requests.auth import HTTPBasicAuth
 
+from cdr_assets.days import parse_day
 from cdr_assets.enablex.answers import AnswerError, BrokenOffAnswer, RefusedAnswer, read_records, refusal
 from cdr_assets.enablex.errors import (
     BadParameter,
@@ -290,16 +291,13 @@ def _period(from_date: date | str, to_date: date | str) -> str:
 
 
 def _day(name: str, value: date | str) -> date:
-    # A datetime is a date, but which day it means depends on its time zone.
+    # A datetime is a date too, but which day it means depends on its time zone.
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:
-        day = date.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        day = None
-    if day is None or day.isoformat() != value:
-        raise BadParameter(f"{name} is not a day as YYYY-MM-DD: {value!r}")
-    return day
+        return parse_day(name, value)
+    except ValueError as error:
+        raise BadParameter(str(error)) from None
 
 
 def _segment(name: str, value: str) -> str:
