@@ -19,7 +19,7 @@ ENABLEX_TAG = "cdr_assets/enablex"
 # The range of a run, for people: Dagster's own tags of it are hidden in the list of runs.
 DAYS_TAG = "cdr_assets/days"
 # Where the run's lock is. Runs on other data folders may be in the same Dagster instance.
-DATA_DIR_TAG = "cdr_assets/data_dir"
+DATA_DIR_TAG = "cdr_assets/folder"
 
 # Tags of a failed run, by which the sensors learn what to try again and when.
 FAILED_DAY_TAG = "cdr_assets/failed_day"

@@ -242,7 +242,7 @@ def test_a_run_that_was_being_canceled_when_it_died_is_canceled(location: Locati
 
 
 def test_a_run_on_another_data_folder_is_left_alone(location: Location) -> None:
-    tags = {"dagster/partition": "2026-11-02", "cdr_assets/data_dir": "/srv/other"}
+    tags = {"dagster/partition": "2026-11-02", "cdr_assets/folder": "/srv/other"}
     started(location, tags, DagsterRunStatus.STARTED)
     assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
 
