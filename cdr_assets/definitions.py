@@ -11,10 +11,10 @@ import dagster as dg
 # Single-run backfills are beta in name; they are what makes a range one run.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
+from cdr_assets.data_folder import DataFolder  # noqa: E402
 from cdr_assets.pipeline import jobs, sensors  # noqa: E402
 from cdr_assets.pipeline.assets import daily_assets, on_demand_assets  # noqa: E402
 from cdr_assets.pipeline.live_run import LiveRun  # noqa: E402
-from cdr_assets.pipeline.partitions import utc_days  # noqa: E402
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
 from cdr_assets.pipeline.scheduling import Timing  # noqa: E402
 from cdr_assets.settings import Settings  # noqa: E402
@@ -23,7 +23,7 @@ from cdr_assets.settings import Settings  # noqa: E402
 def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     """Every asset, check, job, sensor and resource, set up as the environment variables say."""
     settings = Settings.read(environ)
-    days = utc_days(settings.start_date)
+    days = dg.DailyPartitionsDefinition(str(settings.start_date), timezone="UTC")
     timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval)
     resources = {
         "clock": Clock(),
@@ -31,7 +31,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         "landing": LandingResource(data_dir=str(settings.data_dir)),
         "live_run": LiveRun(data_dir=str(settings.data_dir), enablex=settings.enablex),
         "warehouse": WarehouseResource(
-            database=str(settings.data_dir / "cdr.duckdb"), export_dir=str(settings.export_dir)
+            database=str(DataFolder(settings.data_dir).warehouse), export_dir=str(settings.export_dir)
         ),
     }
     rebuild = jobs.rebuild(days, resources)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import dagster as dg
 
+from cdr_assets.data_folder import DataFolder
+from cdr_assets.days import parse_day
 from cdr_assets.enablex.client import BASE_URL
 
 ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
@@ -61,7 +63,7 @@ class Settings:
     """Which EnableX this is, for people: its host, or "sandbox"."""
     data_dir: Path
     export_dir: Path
-    start_date: str
+    start_date: date
     fetch_delay: timedelta
     lookback_days: int
     refetch_interval: timedelta
@@ -89,8 +91,8 @@ class Settings:
             # A sandbox gives its own URL there, so what a stopped one left in a shell does no harm.
             enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else host_of(base_url),
             data_dir=data_dir,
-            export_dir=Path(environ.get("CDR_EXPORT_DIR") or data_dir / "published").resolve(),
-            start_date=environ.get("CDR_START_DATE") or "2025-01-01",
+            export_dir=Path(environ.get("CDR_EXPORT_DIR") or DataFolder(data_dir).exports).resolve(),
+            start_date=_start_date(environ.get("CDR_START_DATE") or "2025-01-01"),
             fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
             lookback_days=int(SETTLING_DAYS.read(environ)),
             refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
@@ -101,6 +103,15 @@ class Settings:
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
         )
+
+
+def _start_date(text: str) -> date:
+    try:
+        return parse_day("CDR_START_DATE", text)
+    except ValueError:
+        raise ValueError(
+            f"CDR_START_DATE is {text!r}: give the first UTC day to keep as YYYY-MM-DD, for example 2025-01-01"
+        ) from None
 
 
 def host_of(url: str) -> str:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert settings.base_url == BASE_URL
     assert settings.data_dir == Path.cwd() / "data"
     assert settings.export_dir == Path.cwd() / "data" / "published"
-    assert settings.start_date == "2025-01-01"
+    assert settings.start_date == date(2025, 1, 1)
     assert (settings.fetch_delay, settings.lookback_days) == (timedelta(hours=1), 3)
     assert settings.refetch_interval == timedelta(hours=6)
     assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 4, 2)
@@ -65,7 +65,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         enablex="enablex.example",
         data_dir=Path("/srv/cdr"),
         export_dir=Path("/srv/exports"),
-        start_date="2026-11-01",
+        start_date=date(2026, 11, 1),
         fetch_delay=timedelta(seconds=90),
         lookback_days=7,
         refetch_interval=timedelta(minutes=30),

@@ -24,6 +24,7 @@ from typing import IO
 import zstandard
 from filelock import FileLock, Timeout
 
+from cdr_assets.data_folder import DataFolder
 from cdr_assets.enablex.records import Batch, Quarantined
 
 ZSTD_LEVEL = 1
@@ -90,9 +91,8 @@ class LandingZone:
     """The files in one data folder, which is created by the first write."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.account = data_dir / "account"
-        self.landing = data_dir / "landing"
-        self.quarantine = data_dir / "quarantine"
+        folder = DataFolder(data_dir)
+        self.account, self.landing, self.quarantine = folder.account, folder.landing, folder.quarantine
 
     def claim(self, app_id: str) -> None:
         """Notes that the data folder belongs to the account with this App ID. Call it before each fetch.

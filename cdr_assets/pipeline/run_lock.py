@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
+from cdr_assets.data_folder import DataFolder
+
 SECONDS_TO_LOCK = 5
 
 
@@ -31,7 +33,7 @@ class RunLock(Enum):
 
 
 def _path(data_dir: Path, run_id: str) -> Path:
-    return data_dir / "runs" / f"{run_id}.lock"
+    return DataFolder(data_dir).run_locks / f"{run_id}.lock"
 
 
 @contextmanager
@@ -68,6 +70,6 @@ def run_lock(data_dir: Path, run_id: str) -> RunLock:
 def remove_abandoned_locks(data_dir: Path) -> None:
     """Removes the lock files of runs whose process died. Call it after those runs were reported as failed."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        for path in (data_dir / "runs").glob("*.lock"):
+        for path in DataFolder(data_dir).run_locks.glob("*.lock"):
             if run_lock(data_dir, path.stem) is RunLock.ABANDONED:
                 path.unlink(missing_ok=True)

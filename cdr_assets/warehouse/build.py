@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
 
+from cdr_assets.data_folder import DataFolder
 from cdr_assets.database import Connection, Database, run, transaction
 from cdr_assets.warehouse import exports, schema
 from cdr_assets.warehouse.build_log import BuildLog
@@ -38,8 +39,9 @@ class Warehouse:
 
     def __init__(self, path: Path, export_dir: Path | None = None, patience_s: float = 900) -> None:
         self.path = path
-        self.export_dir = export_dir or path.parent / "published"
-        self.build_log = BuildLog(path.parent / "built", path)
+        folder = DataFolder(path.parent)
+        self.export_dir = export_dir or folder.exports
+        self.build_log = BuildLog(folder.build_log, path)
         self._database = Database(path, self._prepare, patience_s)
 
     def connect(self) -> AbstractContextManager[Connection]:

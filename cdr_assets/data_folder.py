@@ -1,0 +1,50 @@
+"""The layout of the data folder.
+
+cdr.duckdb                                     the warehouse
+landing/usage_date=YYYY-MM-DD/                 records as received
+quarantine/usage_date=YYYY-MM-DD/              records that are not valid, with the reason
+published/<table>/                             the tables as Parquet, unless another folder is set
+built/<table>/                                 the log of what each partition was built from
+runs/                                          the locks of living runs
+account                                        App ID of the account whose records these are
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The folders and files under `root`. None of them is made by looking at it."""
+
+    root: Path
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "cdr.duckdb"
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "published"
+
+    @property
+    def build_log(self) -> Path:
+        return self.root / "built"
+
+    @property
+    def run_locks(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def account(self) -> Path:
+        return self.root / "account"
