@@ -40,7 +40,9 @@ def remove_export(folder: Path, table: Table, day: date) -> None:
 
 
 def _make_folder(folder: Path) -> None:
+    """Makes the folder so that others can read it. One that exists keeps its permissions: they are somebody's choice."""
     if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in (folder.parent, folder):
-            each.chmod(0o755)
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        # The umask is 077 while the warehouse is open. What a shared folder passes on, such as its group, stays.
+        folder.chmod(folder.stat().st_mode | 0o055)
