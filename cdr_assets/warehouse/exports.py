@@ -40,7 +40,7 @@ def remove_export(folder: Path, table: Table, day: date) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes the folder so that others can read it. One that exists keeps its permissions: they are somebody's choice."""
+    """Makes the folder so that others can read it. One that exists keeps its permissions."""
     if not folder.exists():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
