@@ -16,10 +16,9 @@ from cdr_assets.warehouse.table import Table
 
 def export(connection: Connection, folder: Path, table: Table, days: Iterable[date]) -> None:
     """Writes the partitions of the table again. A reader sees the former file or the new one, never a part of it."""
-    folder = folder / table.name
-    _make_folder(folder)
+    _make_folder(folder / table.name)
     for day in days:
-        target = folder / f"{day}.parquet"
+        target = exported_file(folder, table, day)
         # Its name must not match the pattern that readers use.
         unfinished = target.with_suffix(f".{os.getpid()}")
         run(
@@ -36,7 +35,12 @@ def export(connection: Connection, folder: Path, table: Table, days: Iterable[da
 
 def remove_export(folder: Path, table: Table, day: date) -> None:
     """Removes the file of a partition that has no rows any more."""
-    (folder / table.name / f"{day}.parquet").unlink(missing_ok=True)
+    exported_file(folder, table, day).unlink(missing_ok=True)
+
+
+def exported_file(folder: Path, table: Table, day: date) -> Path:
+    """The file of a partition, whether it is there or not."""
+    return folder / table.name / f"{day}.parquet"
 
 
 def _make_folder(folder: Path) -> None:
