@@ -104,7 +104,7 @@ def serve(host: str, port: int) -> None:
             "To run it on invented calls: cdr-assets sandbox -- cdr-assets serve"
         )
     if not is_free(host, port):
-        raise click.ClickException(f"{host}:{port} cannot be had for the UI: choose another with --host or --port")
+        raise click.ClickException(f"{host}:{port} cannot be opened for the UI: choose another with --host or --port")
     environment = ready_environment(os.environ)
     home = Path(environment["DAGSTER_HOME"])
     environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")

@@ -13,10 +13,10 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + DAY * number for number in range((last - first).days + 1)]
 
 
-def parse_day(name: str, text: str) -> date:
+def parse_day(name: str, text: object) -> date:
     """The UTC day written as YYYY-MM-DD. Raises ValueError, naming the setting or parameter, if it is not a day."""
     try:
-        day = date.fromisoformat(text)
+        day = date.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         day = None
     if day is None or day.isoformat() != text:

@@ -16,6 +16,7 @@ from cdr_assets.pipeline.assets import daily_assets, on_demand_assets  # noqa: E
 from cdr_assets.pipeline.live_run import LiveRun  # noqa: E402
 from cdr_assets.pipeline.partitions import utc_days  # noqa: E402
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
+from cdr_assets.pipeline.scheduling import Timing  # noqa: E402
 from cdr_assets.settings import Settings  # noqa: E402
 
 
@@ -23,32 +24,31 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     """Every asset, check, job, sensor and resource, set up as the environment variables say."""
     settings = Settings.read(environ)
     days = utc_days(settings.start_date)
+    timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval)
+    resources = {
+        "clock": Clock(),
+        "enablex": EnableXResource(app_id=settings.app_id, app_key=settings.app_key, base_url=settings.base_url),
+        "landing": LandingResource(data_dir=str(settings.data_dir)),
+        "live_run": LiveRun(data_dir=str(settings.data_dir), enablex=settings.enablex),
+        "warehouse": WarehouseResource(
+            database=str(settings.data_dir / "cdr.duckdb"), export_dir=str(settings.export_dir)
+        ),
+    }
+    rebuild = jobs.rebuild(days, resources)
     return dg.Definitions(
         assets=[
             daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
             *on_demand_assets(days),
         ],
-        jobs=[jobs.daily_cdr, jobs.rebuild, jobs.fetch_room(days), jobs.fetch_conference(days), jobs.acknowledge()],
+        jobs=[jobs.daily_cdr, rebuild, jobs.fetch_room(days), jobs.fetch_conference(days), jobs.acknowledge()],
         sensors=[
-            sensors.closed_days(days, settings.timing, settings.tick_s),
-            sensors.settling_days(days, settings.timing, settings.tick_s),
-            sensors.landed_days(days, min(settings.tick_s, 60)),
+            sensors.closed_days(days, timing, settings.tick_s),
+            sensors.settling_days(days, timing, settings.tick_s),
+            sensors.landed_days(rebuild, days, min(settings.tick_s, 60)),
             sensors.failed_runs(settings.alert_webhook_url, settings.ui_url),
             sensors.old_runs(settings.keep_runs_days),
         ],
-        resources={
-            "clock": Clock(),
-            "enablex": EnableXResource(
-                app_id=settings.app_id,
-                app_key=settings.app_key,
-                base_url=settings.base_url,
-            ),
-            "live_run": LiveRun(data_dir=str(settings.data_dir), base_url=settings.base_url),
-            "landing": LandingResource(data_dir=str(settings.data_dir)),
-            "warehouse": WarehouseResource(
-                database=str(settings.data_dir / "cdr.duckdb"), export_dir=str(settings.export_dir)
-            ),
-        },
+        resources=resources,
         # Days go one after the other, and a step in its own process would pay for the imports again.
         executor=dg.in_process_executor,
     )

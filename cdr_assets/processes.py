@@ -100,7 +100,7 @@ class Services:
                 process.wait()
 
     def start(self, name: str, command: Sequence[str]) -> None:
-        """Starts a service. All that it says goes to standard output."""
+        """Starts a service. Its whole output goes to standard output."""
         # In its own session it does not hear a terminal's Ctrl-C, which would stop all of them at once.
         process = subprocess.Popen(
             command, env=self._environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True

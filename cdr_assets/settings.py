@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import dagster as dg
 
 from cdr_assets.enablex.client import BASE_URL
-from cdr_assets.pipeline.scheduling import Timing
 
 ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
 """The variable of each setting of the client."""
@@ -57,10 +57,14 @@ class Settings:
     app_id: str
     app_key: str
     base_url: str
+    enablex: str
+    """Which EnableX this is, for people: its host, or "sandbox"."""
     data_dir: Path
     export_dir: Path
     start_date: str
-    timing: Timing
+    fetch_delay: timedelta
+    lookback_days: int
+    refetch_interval: timedelta
     tick_s: int
     fetch_concurrency: int
     agreement_sample: int
@@ -76,19 +80,20 @@ class Settings:
             # Dagster then shows the name of the variable instead of its value.
             return dg.EnvVar(name) if environ.get(name) else ""
 
+        base_url = environ.get("ENABLEX_BASE_URL") or BASE_URL
         data_dir = Path(environ.get("CDR_DATA_DIR") or "data").resolve()
         return cls(
             app_id=secret("ENABLEX_APP_ID"),
             app_key=secret("ENABLEX_APP_KEY"),
-            base_url=environ.get("ENABLEX_BASE_URL") or BASE_URL,
+            base_url=base_url,
+            # A sandbox gives its own URL there, so what a stopped one left in a shell does no harm.
+            enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else host_of(base_url),
             data_dir=data_dir,
             export_dir=Path(environ.get("CDR_EXPORT_DIR") or data_dir / "published").resolve(),
             start_date=environ.get("CDR_START_DATE") or "2025-01-01",
-            timing=Timing(
-                fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
-                lookback_days=int(SETTLING_DAYS.read(environ)),
-                refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
-            ),
+            fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
+            lookback_days=int(SETTLING_DAYS.read(environ)),
+            refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
             tick_s=int(TICK_SECONDS.read(environ)),
             fetch_concurrency=int(FETCH_CONCURRENCY.read(environ)),
             agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),
@@ -96,3 +101,11 @@ class Settings:
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
         )
+
+
+def host_of(url: str) -> str:
+    """The host of a URL; "unknown" where it has none. The client refuses such a URL with a reason."""
+    try:
+        return urlsplit(url).hostname or "unknown"
+    except ValueError:
+        return "unknown"

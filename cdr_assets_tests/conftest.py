@@ -47,7 +47,7 @@ def locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Locate]:
 
     def locate(environment: Mapping[str, str], data_dir: Path | None = None) -> Location:
         data_dir = data_dir or tmp_path / f"data-{len(instances)}"
-        # Unless a test wants them, no requests beside those for the days.
+        # Only requests for the days, unless a test wants others.
         environment = {"CDR_AGREEMENT_SAMPLE": "0", **environment, "CDR_DATA_DIR": str(data_dir)}
         for name, value in environment.items():
             # Dagster reads secrets from the process's own environment when a run needs them.

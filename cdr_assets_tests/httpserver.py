@@ -60,7 +60,7 @@ def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None
 
 
 def zipped(body: bytes, without_last: int = 0) -> Answer:
-    """A body compressed with gzip. `without_last` bytes are cut off, and the Content-Length fits what is left."""
+    """A body compressed with gzip. `without_last` bytes are cut off, and the Content-Length is that of the rest."""
     packed = gzip.compress(body)
     return answer(packed[: len(packed) - without_last], headers={"Content-Encoding": "gzip"})
 

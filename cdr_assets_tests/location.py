@@ -60,7 +60,7 @@ class Location:
         return {name: value.value for name, value in materialization.metadata.items()}
 
     def landed(self) -> dict[str, bytes]:
-        """Every landed file and what is in it."""
+        """Every landed file and its content."""
         return {
             str(path.relative_to(self.data_dir)): path.read_bytes()
             for path in sorted(self.data_dir.glob("landing/usage_date=*/*"))

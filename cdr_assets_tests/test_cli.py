@@ -173,7 +173,7 @@ def test_a_port_that_is_taken_is_refused_to_a_service() -> None:
         port = str(listener.getsockname()[1])
         result = invoke("serve", "--port", port, environment=ACCOUNT)
     assert result.exit_code == 1
-    assert f"127.0.0.1:{port} cannot be had" in result.output
+    assert f"127.0.0.1:{port} cannot be opened" in result.output
 
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +207,7 @@ def test_the_account_and_the_sandbox_have_folders_of_their_own(tmp_path: Path) -
     assert cli.location_name(INVENTED) == "cdr_assets-sandbox"
 
 
-def test_what_a_sandbox_left_in_a_shell_does_not_turn_an_account_into_one(tmp_path: Path) -> None:
+def test_an_account_stays_one_whatever_a_sandbox_left_in_the_shell(tmp_path: Path) -> None:
     for url in ("", "https://api.enablex.io/video/v2"):
         environment = {**ACCOUNT, **INVENTED, "ENABLEX_BASE_URL": url}
         assert cli.folders(environment)["CDR_DATA_DIR"] == tmp_path / "data"
@@ -246,7 +246,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of the wheel, in a virtual environment that shares the packages that it needs."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    # From a copy: a build leaves files next to the source, and takes up those of the build before.
+    # From a copy: a build leaves files next to the source, and uses those of an earlier build.
     shutil.copytree(CHECKOUT / "cdr_assets", source / "cdr_assets", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, source)
@@ -290,7 +290,7 @@ def test_the_wheel_runs_the_demo_and_later_commands_in_an_empty_folder(
         connections = {day: count for day, count, _ in connection.execute(counts).fetchall()}
     assert {day: int(count) for day, count, _ in done} == connections
 
-    # Runs of the other commands are among those that the UI shows. At once: they wait for the warehouse in turn.
+    # The UI also shows the runs of the other commands. They start together, and wait for each other at the warehouse.
     later = [
         start(str(installed), "sandbox", "--", str(installed), *words)
         for words in (

@@ -48,7 +48,7 @@ def true_records(*days: date) -> list[Record]:
 
 
 def temporary_files(data_dir: Path) -> list[str]:
-    """What is on disk and is not meant to stay."""
+    """Files on disk that are not meant to stay."""
     lasting = re.compile(
         r"account|"
         r"landing/usage_date=[^/]+/[^/]+\.ndjson\.zst|landing/(\.staging|\.locks/[^/]+)\.lock|quarantine/.+\.txt"
@@ -84,7 +84,7 @@ class Command:
         )
 
     def said(self) -> str:
-        """All that it said, when it is done; fails unless it ended well."""
+        """Its whole output, once it has ended; fails unless it ended well."""
         said, _ = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, said
         return said

@@ -21,7 +21,7 @@ SECRETS = {
 
 
 class Watched(Mapping[str, str]):
-    """An environment that remembers what was looked up."""
+    """An environment that remembers the names that were looked up."""
 
     def __init__(self, **variables: str) -> None:
         self._variables = variables
@@ -82,7 +82,7 @@ def test_the_defaults_are_those_of_the_readme() -> None:
 
 
 def shown_settings(location: dg.Definitions) -> list[str]:
-    """All that the environment sets, in words."""
+    """Everything that the environment sets, as texts."""
     (daily,) = (asset for asset in location.assets or () if isinstance(asset, dg.AssetsDefinition))
     return [
         *(repr(resource) for resource in (location.resources or {}).values()),

@@ -136,7 +136,7 @@ def test_a_new_table_is_one_folder_and_one_entry_as_contributing_says(
 
     assert said["package"].startswith(str(source))
     assert said["launched"] == [[str(day) for day in BEFORE]], "the warehouse that was there is brought up to date"
-    assert said["reason"] == "the tables hold all that landed, 3 days"
+    assert said["reason"] == "the tables hold everything that landed, 3 days"
     assert sorted(path for path, _ in sandbox.requests) == [f"/video/v2/cdr/period/{day}/{day}" for day in AFTER]
     assert said["success"]
     assert said["passed"]["daily_minutes_adds_up"]

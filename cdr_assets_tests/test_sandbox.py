@@ -350,7 +350,7 @@ def test_wrong_credentials_are_refused(shared: Sandbox, path: str, credentials: 
         ("/cdr", 404),
     ],
 )
-def test_what_cannot_be_answered_is_explained(shared: Sandbox, path: str, status: int) -> None:
+def test_a_request_that_cannot_be_answered_is_explained(shared: Sandbox, path: str, status: int) -> None:
     answer = get(shared, path)
     assert answer.status_code == status
     assert answer.json()["status"] == "error"
@@ -381,7 +381,7 @@ def test_own_credentials_count(sandbox: Sandbox) -> None:
 # The clock
 
 
-def test_only_what_has_ended_is_shown(sandbox: Sandbox) -> None:
+def test_only_connections_that_have_ended_are_shown(sandbox: Sandbox) -> None:
     noon = datetime.combine(DAY, datetime.min.time(), timezone.utc) + timedelta(hours=12)
     sandbox.clock = lambda: noon
     before = [record for record in records_of_day(SETTINGS, DAY) if record["trans_date"] <= calls.stamp(noon)]
@@ -577,7 +577,7 @@ def test_the_command_line_sets_the_faults() -> None:
         (["--", "/"], 126, "cannot run /: Permission denied"),
     ],
 )
-def test_what_cannot_be_run_is_explained(arguments: list[str], code: int, message: str) -> None:
+def test_a_command_that_cannot_be_run_is_explained(arguments: list[str], code: int, message: str) -> None:
     output = run(*arguments, expect=code)
     assert message in output
     assert "Traceback" not in output
@@ -639,7 +639,7 @@ def test_a_command_killed_by_a_signal_gives_128_and_its_number(start: Callable[.
     assert process.wait(10) == 128 + signal.SIGTERM
 
 
-def test_what_the_command_started_gets_the_signal_too(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_processes_that_the_command_started_get_the_signal_too(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start("--", "sh", "-c", "echo up; sleep 60; echo unreached")
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"

@@ -7,7 +7,6 @@ import pytest
 
 from cdr_assets.definitions import code_location
 from cdr_assets.enablex.client import BASE_URL
-from cdr_assets.pipeline.scheduling import Timing
 from cdr_assets.settings import Settings
 
 RANGES = {
@@ -28,7 +27,8 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert settings.data_dir == Path.cwd() / "data"
     assert settings.export_dir == Path.cwd() / "data" / "published"
     assert settings.start_date == "2025-01-01"
-    assert settings.timing == Timing(timedelta(hours=1), 3, timedelta(hours=6))
+    assert (settings.fetch_delay, settings.lookback_days) == (timedelta(hours=1), 3)
+    assert settings.refetch_interval == timedelta(hours=6)
     assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 4, 2)
     assert settings.keep_runs_days == 90
     assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
@@ -62,10 +62,13 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         app_id="",
         app_key="",
         base_url="https://enablex.example",
+        enablex="enablex.example",
         data_dir=Path("/srv/cdr"),
         export_dir=Path("/srv/exports"),
         start_date="2026-11-01",
-        timing=Timing(timedelta(seconds=90), 7, timedelta(minutes=30)),
+        fetch_delay=timedelta(seconds=90),
+        lookback_days=7,
+        refetch_interval=timedelta(minutes=30),
         tick_s=30,
         fetch_concurrency=2,
         agreement_sample=0,

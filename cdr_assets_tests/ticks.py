@@ -50,7 +50,7 @@ def requested(location: Location, sensor: str, now: datetime | None = None) -> l
 
 
 def skipped(location: Location, sensor: str, now: datetime | None = None) -> str:
-    """The words with which the sensor asks for nothing."""
+    """The reason that the sensor gives for requesting nothing."""
     result = tick(location, sensor, now)
     assert result.run_requests == []
     return str(result.skip_message)
@@ -68,7 +68,7 @@ def launch(location: Location, sensor: str, request: dg.RunRequest) -> dg.Execut
 
 
 def tick_until_done(location: Location, sensor: str) -> tuple[list[list[date]], str]:
-    """Ticks and launches until the sensor asks for nothing: the days of each run, and why there are no more."""
+    """Ticks and launches until the sensor requests nothing. Returns the days of each run, and why there are no more."""
     launched: list[list[date]] = []
     for _ in range(MOST_TICKS):
         result = tick(location, sensor)

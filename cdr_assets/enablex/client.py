@@ -34,6 +34,7 @@ import requests
 import urllib3
 from requests.auth import HTTPBasicAuth
 
+from cdr_assets.days import parse_day
 from cdr_assets.enablex.answers import AnswerError, BrokenOffAnswer, RefusedAnswer, read_records, refusal
 from cdr_assets.enablex.errors import (
     BadParameter,
@@ -75,7 +76,7 @@ class Attempt:
         self.number = number
         """1 for the first try. After the loop: how many tries there were."""
         self.error: EnableXError | None = None
-        """What was wrong with the answer, as far as it was read."""
+        """The error of the answer, as far as it was read."""
         self.is_whole = False
         """The answer was read to its end and was good."""
         self._answer = answer
@@ -290,16 +291,13 @@ def _period(from_date: date | str, to_date: date | str) -> str:
 
 
 def _day(name: str, value: date | str) -> date:
-    # A datetime is a date, but which day it means depends on its time zone.
+    # A datetime is a date too, but which day it means depends on its time zone.
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:
-        day = date.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        day = None
-    if day is None or day.isoformat() != value:
-        raise BadParameter(f"{name} is not a day as YYYY-MM-DD: {value!r}")
-    return day
+        return parse_day(name, value)
+    except ValueError as error:
+        raise BadParameter(str(error)) from None
 
 
 def _segment(name: str, value: str) -> str:
@@ -349,7 +347,7 @@ def _version() -> str:
         return "0"
 
 
-# What servers say
+# Headers and texts that servers send
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -37,6 +37,8 @@ class Change:
     changed: int = 0
     vanished: int = 0
     """Records that an earlier answer of the same route had and this one lacks."""
+    landed: int = field(default=0, compare=False)
+    """Records that the landing zone now has of the day, whichever answer brought them."""
 
     @property
     def brings_something(self) -> bool:
@@ -107,16 +109,18 @@ def _commit_day(zone: LandingZone, staged: Staged, day: date, replace: bool) -> 
     if change.brings_something or is_first_answer or replace:
         zone.commit(staged, day)
         zone.remove(older if replace else superseded)
-    return change if covered else Change(change.new, change.changed)
+    landed = staged.records.get(day, 0) if replace else change.landed
+    return Change(change.new, change.changed, change.vanished if covered else 0, landed)
 
 
 def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, list[Path]]:
     """What the staged file changes, and those of the older files that it holds every record of."""
     answer = staged.records_file(day)
     if not older:
-        return Change(new=staged.records.get(day, 0)), []
+        count = staged.records.get(day, 0)
+        return Change(new=count, landed=count), []
     if len(older) == 1 and filecmp.cmp(older[0], answer, shallow=False):
-        return Change(), list(older)
+        return Change(landed=staged.records.get(day, 0)), list(older)
     with _comparing, in_memory(staged.folder) as connection:
         (found,) = run(
             connection,
@@ -127,7 +131,7 @@ def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, 
         )
     kept = set(found["files_with_others"])
     return (
-        Change(found["new_records"], found["changed_records"], found["vanished_records"]),
+        Change(found["new_records"], found["changed_records"], found["vanished_records"], found["landed_records"]),
         [file for file in older if str(file) not in kept],
     )
 

@@ -148,10 +148,10 @@ class LandingZone:
 
     @contextmanager
     def staging(self, route: str, days: Sequence[date] = ()) -> Iterator[Staged]:
-        """A locked folder for one answer of `route`. It is removed at the end, with all that is still in it.
+        """A locked folder for one answer of `route`. It is removed at the end, with everything still in it.
 
-        `days` are the UTC days that the answer covers fully. Its files sort after all that landed for these days, even
-        if the clock was set back.
+        `days` are the UTC days that the answer covers fully. Its files sort after every file that landed for these
+        days, even if the clock was set back.
         """
         newest = max((file.name[:STAMP_LENGTH] for day in days for file in self.files(day)), default="")
         stamp = _stamp_after(newest)

@@ -30,12 +30,12 @@ Post = Callable[[str], str]
 
 
 class Unreachable(Exception):
-    """The webhook did not answer, so there is no sense in trying it with another alert now."""
+    """The webhook did not answer, so another alert now would fail too."""
 
 
 @dataclass
 class Waiting:
-    """An alert that is not delivered. Times are seconds since 1970."""
+    """An alert that is not delivered yet. Times are seconds since 1970."""
 
     since: float
     next_try: float

@@ -1,24 +1,20 @@
 """The daily assets: each UTC day is landed, typed, and summed into every usage table, one day after the other.
 
-One step computes all of them. It finishes a day, checks included, before it records the next, so a range that fails at
-its tenth day has nine good days, in the tables and in Dagster.
+One step computes all of them. It finishes a day, checks included, before it records the next. A range that fails at its
+tenth day has nine good days, in the tables and in Dagster.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
-from typing import TypeAlias
+from typing import NoReturn
 
 import dagster as dg
 from pydantic import Field
 
-from cdr_assets.database import WarehouseError
-from cdr_assets.days import describe_days
 from cdr_assets.pipeline import checks, events
-from cdr_assets.pipeline.checks import ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
-from cdr_assets.pipeline.failures import failure
-from cdr_assets.pipeline.live_run import PARTITION_TAG, LiveRun
+from cdr_assets.pipeline.daily_step import DailyStep, Event
+from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.resources import (
     EnableXResource,
@@ -27,12 +23,10 @@ from cdr_assets.pipeline.resources import (
     account_client,
 )
 from cdr_assets.warehouse.table import Table
-from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
+from cdr_assets.warehouse.tables import DAILY_TABLES
 
 OWNERS = ["team:cdr"]
 GROUP = "cdr"
-
-Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 LANDED = {
     PERIOD_CDR: "CDRs as EnableX sent them. Source: GET /cdr/period/{day}/{day}. One record per line, byte for byte, "
@@ -99,18 +93,13 @@ def on_demand_assets(utc_days: dg.PartitionsDefinition[str]) -> list[dg.AssetSpe
 def daily_assets(
     utc_days: dg.PartitionsDefinition[str], fetch_concurrency: int, agreement_sample: int
 ) -> dg.AssetsDefinition:
-    """The daily assets and their checks, partitioned by `utc_days`; a range is one run.
-
-    Up to `fetch_concurrency` days are fetched in parallel. `agreement_sample` is how many rooms, and how many
-    conferences, the check routes_agree asks for; 0 turns it off.
-    """
+    """The daily assets and their checks, partitioned by `utc_days`; a range is one run. See DailyStep."""
     specs = [landed_spec(PERIOD_CDR), *map(table_spec, DAILY_TABLES)]
-    with_routes = agreement_sample > 0
 
     @dg.multi_asset(
         name="cdr_by_day",
         specs=[spec.replace_attributes(partitions_def=utc_days) for spec in specs],
-        check_specs=checks.check_specs(with_routes),
+        check_specs=checks.check_specs(with_routes=agreement_sample > 0),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
@@ -122,56 +111,38 @@ def daily_assets(
         warehouse: WarehouseResource,
         live_run: LiveRun,
     ) -> Iterator[Event]:
-        assets = {key.to_user_string() for key in context.selected_asset_keys}
-        if config.replace and PERIOD_CDR not in assets:
+        if config.replace and dg.AssetKey(PERIOD_CDR) not in context.selected_asset_keys:
             raise dg.Failure(f"replace is for runs that fetch: select {PERIOD_CDR} too", allow_retries=False)
-        with DailyRun(
-            landing.zone,
-            warehouse.warehouse,
-            client=partial(account_client, enablex, landing.zone),
-            tables=[table for table in DAILY_TABLES if table.name in assets],
-            replace=config.replace,
-        ) as run:
-            yield from materialize(context, run, assets) if assets else evaluate_checks(context, run)
-
-    def materialize(context: dg.AssetExecutionContext, run: DailyRun, assets: set[str]) -> Iterator[Event]:
-        """Does the days of the run that are left. What was done of a day is recorded also if the day fails."""
-        days = events.days_left(context)
-        left = list(days)
-        fetches = PERIOD_CDR in assets
-        try:
-            for outcome in run.fetch_and_build(days, fetch_concurrency) if fetches else run.build(days):
-                yield from events.recorded(outcome, run.zone)
-                left.remove(outcome.day)
-            if days and with_routes and fetches and CALL_DETAIL_RECORDS.name in assets:
-                run.reconcile(days[-1], agreement_sample)
-            for outcome in run.build(sorted(run.days_to_rebuild.intersection(days))):
-                yield from events.recorded(outcome, run.zone)
-        except Exception as error:
-            # The results of the days that were done are not lost with the day that failed.
-            with suppress(WarehouseError):
-                yield from results(context, run, assets)
-            done = [day for day in days if day not in left]
-            outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
-            raise failure(context, error, left[0] if left else None, outlook) from error
-        yield from results(context, run, assets)
-
-    def evaluate_checks(context: dg.AssetExecutionContext, run: DailyRun) -> Iterator[Event]:
-        """Looks at every day again: "Execute" on checks, in the UI, comes without a partition."""
-        selected = {key.name for key in context.selected_asset_check_keys}
-        run.look_again(selected)
-        if ROUTES_AGREE.name in selected:
-            for day in run.days_to_reconcile():
-                run.reconcile(day, agreement_sample)
-        yield from results(context, run, {key.asset_key.to_user_string() for key in context.selected_asset_check_keys})
-
-    def results(context: dg.AssetExecutionContext, run: DailyRun, assets: set[str]) -> Iterator[Event]:
-        """The results of the assets' checks."""
-        # A run from the UI plans a result per check and partition; one that gets no result is shown as skipped.
-        partition = context.run.tags.get(PARTITION_TAG)
-        planned = dict.fromkeys(context.selected_asset_check_keys, partition)
-        with run.connection() as connection:
-            found = list(checks.evaluations(connection, run.looked_at, assets, with_routes, planned))
-        yield from found
+        client = partial(account_client, enablex, landing.zone)
+        with DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace) as run:
+            yield from DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample).events()
 
     return cdr_by_day
+
+
+def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The tables alone, for the job rebuild: it never fetches, so it has no setting that would need a fetch."""
+
+    @dg.multi_asset(
+        name="rebuild_by_day",
+        specs=[table_spec(table).replace_attributes(partitions_def=utc_days) for table in DAILY_TABLES],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def rebuild_by_day(
+        context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource, live_run: LiveRun
+    ) -> Iterator[Event]:
+        with DailyRun(landing.zone, warehouse.warehouse, no_client, selected_tables(context)) as run:
+            yield from DailyStep(context, run, live_run.enablex, fetch_concurrency=1, sample=0).events()
+
+    return rebuild_by_day
+
+
+def selected_tables(context: dg.AssetExecutionContext) -> list[Table]:
+    """The tables among the selected assets, in the order in which they are built."""
+    return [table for table in DAILY_TABLES if dg.AssetKey(table.name) in context.selected_asset_keys]
+
+
+def no_client() -> NoReturn:
+    """Stands for the client in a run that never asks EnableX."""
+    raise AssertionError("a run that only rebuilds asked for a client")

@@ -20,7 +20,7 @@ Built = TypeVar("Built")
 
 @dataclass
 class DayOutcome(Generic[Fetched, Built]):
-    """What was done of one day. With an `error`, it is what was done before it."""
+    """What a run did for one day. With an `error`, the other fields say what it did before the error."""
 
     day: date
     fetched: Fetched | None = None

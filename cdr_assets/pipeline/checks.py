@@ -1,7 +1,7 @@
 """The checks as Dagster shows them: one result per check and run, over every day that has an open finding.
 
-In Dagster, a new result replaces the one before it, whatever days that was about. So each result is computed from the
-findings that the warehouse keeps: it stays red, and names the days, until each of them was looked at again and is
+In Dagster, a new result replaces the one before it, even if that was about other days. So each result is computed from
+the findings that the warehouse keeps: it stays red, and names the days, until each of them was looked at again and is
 clean, or was acknowledged. A check that a run does not look at gets no result from it, unless it is red.
 """
 
@@ -16,31 +16,11 @@ import dagster as dg
 
 from cdr_assets.database import Connection
 from cdr_assets.days import describe_days
-from cdr_assets.landing.ingest import IngestResult
+from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE
 from cdr_assets.pipeline.names import PERIOD_CDR
-from cdr_assets.warehouse.checks import SAMPLE_ROWS, Finding, KeptFinding, kept_findings
+from cdr_assets.warehouse.checks import SAMPLE_ROWS, KeptFinding, kept_findings
 from cdr_assets.warehouse.table import Check
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
-
-NO_RECORD_WAS_SET_ASIDE = Check(
-    "no_record_was_set_aside",
-    "Every record of the answer was valid. Others are in the quarantine folder, with the reason.",
-    "Read the quarantine files named in the sample. A record that EnableX mends lands when its day is fetched again.",
-)
-NO_RECORD_VANISHED_UPSTREAM = Check(
-    "no_record_vanished_upstream",
-    "The answer holds every record that landed for the day before. Records that it lacks are kept.",
-    "Expected once EnableX lets CDRs expire; on a recent day, ask EnableX. To drop them, materialize the day with "
-    "replace: true.",
-)
-ROUTES_AGREE = Check(
-    "routes_agree",
-    "The room and conference routes return the same records and minutes as the table. Sampled once per fetching run: "
-    "the busiest rooms and some conferences of its last day.",
-    "Records that only the routes had have landed, and their days are rebuilt. Ask EnableX about records that only the "
-    "table has, and about other minutes. CDR_AGREEMENT_SAMPLE sets how many are sampled; 0 turns the check off.",
-)
-INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM)
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     PERIOD_CDR: INGEST_CHECKS,
@@ -74,17 +54,6 @@ def check_specs(with_routes: bool) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def ingest_findings(day: date, ingested: IngestResult) -> list[Finding]:
-    """What the day's answer says about the checks on answers."""
-    files = ({"file": "/".join(file.parts[-2:])} for file in sorted(ingested.quarantine_files))
-    quarantined = sum(ingested.quarantined.values())
-    vanished = ingested.changes[day].vanished
-    return [
-        Finding(PERIOD_CDR, NO_RECORD_WAS_SET_ASIDE, day, quarantined, list(files)),
-        Finding(PERIOD_CDR, NO_RECORD_VANISHED_UPSTREAM, day, vanished, [{"vanished_records": vanished}]),
-    ]
-
-
 def evaluations(
     connection: Connection,
     looked_at: Mapping[tuple[str, Check], Sequence[date]],
@@ -92,9 +61,9 @@ def evaluations(
     with_routes: bool,
     partitions: Mapping[dg.AssetCheckKey, str | None],
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """The results to record: of each check of the assets that was looked at on some days, and of each other red one.
+    """The results to record: one per check that this run looked at, and one per other check that is red.
 
-    `partitions` are those that Dagster is to file the results under; a result is about all days all the same.
+    `partitions` are those under which Dagster files the results. Each result is still about all days.
     """
     for asset, check in checks_of(assets, with_routes):
         days = looked_at.get((asset, check), ())
@@ -162,7 +131,7 @@ def _sample(findings: Sequence[KeptFinding]) -> Iterator[dict[str, Any]]:
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
-    """Rows as a table in the Dagster UI, all of it text: rows of several kinds share the table."""
+    """Rows as a table in the Dagster UI, each cell as text: rows of several kinds share the table."""
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     return dg.MetadataValue.table(

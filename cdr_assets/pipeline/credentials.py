@@ -1,4 +1,4 @@
-"""A fingerprint of credentials, by which a refused key is told from a mended one."""
+"""A fingerprint of credentials. It shows whether credentials that were refused have been replaced."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _DIGEST_BYTES = 6
 
 
 def fingerprint(app_id: str, app_key: str, base_url: str) -> str:
-    """A fingerprint of the credentials, another one each time, for `matches`. Takes about 0.1 s."""
+    """A fingerprint of the credentials for `matches`, different each time. Takes about 0.1 s."""
     salt = secrets.token_hex(8)
     return f"{salt}-{_digest(salt, app_id, app_key, base_url)}"
 
 
 def matches(known: str, app_id: str, app_key: str, base_url: str) -> bool:
-    """Whether the fingerprint `known` was taken of these credentials."""
+    """Whether the fingerprint `known` belongs to these credentials."""
     salt, _, digest = known.partition("-")
     return hmac.compare_digest(digest, _digest(salt, app_id, app_key, base_url))
 

@@ -12,8 +12,8 @@ from cdr_assets.database import Connection, ConnectionLease
 from cdr_assets.enablex.client import EnableX
 from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
 from cdr_assets.pipeline.build_days import DayOutcome, build_days
-from cdr_assets.pipeline.checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
@@ -25,7 +25,7 @@ Outcome: TypeAlias = DayOutcome[IngestResult, BuiltPartition]
 
 
 class DailyRun:
-    """What a run does with its days. `client` makes a client with its own connections; `tables` are those to build.
+    """The work of one run on its days. `client` makes a client with its own connections; `tables` are those to build.
 
     Use it as a context manager: at the end it closes its connection to the warehouse.
     """
@@ -42,6 +42,8 @@ class DailyRun:
         """The days on which each check of an asset was looked at in this run."""
         self.days_to_rebuild: set[date] = set()
         """Days that changed in the landing zone after this run built them, or that it does not build."""
+        self.days_due: set[date] = set()
+        """Days that lost records to a day that this run built, so that their usage is due to be built again."""
         self.zone = zone
         self._warehouse, self._client = warehouse, client
         self._tables, self._replace = tables, replace
@@ -91,10 +93,12 @@ class DailyRun:
                 self.days_to_rebuild.update(outcome.fetched.changed_days)
                 self._note(PERIOD_CDR, INGEST_CHECKS, outcome.day)
             for partition in outcome.built:
+                self.days_due.update(partition.days_due)
                 if not partition.was_current:
                     self._note(partition.table.name, partition.table.checks, outcome.day)
             if self._tables and not outcome.error:
                 self.days_to_rebuild.discard(outcome.day)
+                self.days_due.discard(outcome.day)
             yield outcome
 
     def reconcile(self, day: date, sample: int) -> None:
@@ -133,6 +137,6 @@ class DailyRun:
         with self._lease.connection() as connection:
             if ingested:
                 self._warehouse.keep(connection, ingest_findings(day, ingested))
-            # A run that does not fetch was started to build.
+            # A run that does not fetch was started in order to build.
             skip_current = ingested is not None and not self._replace
             yield from self._warehouse.build_day(connection, day, self._tables, self.zone, skip_current)

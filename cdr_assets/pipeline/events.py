@@ -12,32 +12,33 @@ from cdr_assets.days import describe_days
 from cdr_assets.landing.ingest import IngestResult
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.daily_run import Outcome
+from cdr_assets.pipeline.live_run import ENABLEX_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
 
 LANDING_CODE_VERSION = "1"
-"""Changes when the landed bytes of an answer would."""
+"""To be changed when the same answer would land as other bytes."""
 
 PARENT_RUN_TAG = "dagster/parent_run_id"
 
 Metadata = Mapping[str, Any]
 
 
-def recorded(outcome: Outcome, zone: LandingZone) -> Iterator[dg.AssetMaterialization]:
-    """Records what was done of a day. Raises the day's error at the end, if it has one."""
-    yield from materializations(outcome, zone)
+def recorded(outcome: Outcome, zone: LandingZone, enablex: str) -> Iterator[dg.AssetMaterialization]:
+    """The materializations of a day. Raises the day's error at the end, if it has one."""
+    yield from materializations(outcome, zone, enablex)
     if outcome.error:
         raise outcome.error
 
 
-def materializations(outcome: Outcome, zone: LandingZone) -> Iterator[dg.AssetMaterialization]:
-    """The day's partitions that were made, with the versions of their data and code."""
-    day = outcome.day
+def materializations(outcome: Outcome, zone: LandingZone, enablex: str) -> Iterator[dg.AssetMaterialization]:
+    """The day's partitions that were made, with the versions of their data and code, and the EnableX they are of."""
+    day, source = outcome.day, {ENABLEX_TAG: enablex}
     if outcome.fetched:
         yield dg.AssetMaterialization(
             PERIOD_CDR,
             partition=str(day),
             metadata=period_metadata(day, outcome.fetched),
-            tags=versions(zone.version(day), LANDING_CODE_VERSION),
+            tags={**source, **versions(zone.version(day), LANDING_CODE_VERSION)},
         )
     for built in outcome.built:
         fingerprint = built.table.fingerprint
@@ -48,8 +49,24 @@ def materializations(outcome: Outcome, zone: LandingZone) -> Iterator[dg.AssetMa
                 "dagster/row_count": built.row_count,
                 "build": "current, not built again" if built.was_current else "built",
             },
-            tags=versions(f"{built.landing_version}-{fingerprint}", fingerprint),
+            tags={**source, **versions(f"{built.landing_version}-{fingerprint}", fingerprint)},
         )
+
+
+def landed_on_demand(
+    asset: str, request: str, ingested: IngestResult, zone: LandingZone, enablex: str
+) -> Iterator[dg.AssetMaterialization]:
+    """What an answer of the room or conference route brought, for each day that it has records of."""
+    for day in sorted(ingested.records):
+        metadata = {
+            "request": request,
+            "days_touched": describe_days(ingested.records),
+            "days_to_rebuild": describe_days(ingested.changed_days) or "none",
+            "set_aside_records": sum(ingested.quarantined.values()),
+            **change_metadata(day, ingested),
+        }
+        tags = {ENABLEX_TAG: enablex, **versions(zone.version(day), LANDING_CODE_VERSION)}
+        yield dg.AssetMaterialization(asset, partition=str(day), metadata=metadata, tags=tags)
 
 
 def versions(data: str, code: str) -> dict[str, str]:
@@ -63,6 +80,8 @@ def period_metadata(day: date, ingested: IngestResult) -> Metadata:
     return {
         "request": f"GET /cdr/period/{day}/{day}",
         **change_metadata(day, ingested),
+        # Not the answer's own count: in the plot, a later and smaller answer would look like a loss.
+        "dagster/row_count": ingested.changes[day].landed,
         "vanished_records": ingested.changes[day].vanished,
         "set_aside_records": sum(ingested.quarantined.values()),
         "days_to_rebuild": describe_days(spilled) or "none",

@@ -1,4 +1,4 @@
-"""What a failed step says: why and what to do, whether Dagster may retry, and what the sensors must know."""
+"""The failure of a step: why and what to do, whether Dagster may retry, and tags that the sensors read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Jobs: what can be launched by name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -8,8 +9,9 @@ from pydantic import Field
 from cdr_assets.days import describe_days, parse_day
 from cdr_assets.enablex.errors import BadParameter
 from cdr_assets.landing.ingest import IngestResult, ingest
+from cdr_assets.pipeline import events
+from cdr_assets.pipeline.assets import tables_from_landing_zone
 from cdr_assets.pipeline.checks import check_named, evaluation
-from cdr_assets.pipeline.events import change_metadata
 from cdr_assets.pipeline.failures import failure
 from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
@@ -25,18 +27,25 @@ from cdr_assets.warehouse.tables import DAILY_TABLES
 TABLES = [table.name for table in DAILY_TABLES]
 
 # The step records the results of the checks itself, one per check and run. With the checks selected, Dagster would
-# plan a result per check and partition besides, which a run over a range leaves in the history as skipped.
+# also plan a result per check and partition. A run over a range leaves these in the history as skipped.
 daily_cdr = dg.define_asset_job(
     "daily_cdr",
     selection=dg.AssetSelection.assets(PERIOD_CDR, *TABLES).without_checks(),
     description="Fetches a UTC day, or each day of a range, builds its tables and checks them.",
 )
 
-rebuild = dg.define_asset_job(
-    "rebuild",
-    selection=dg.AssetSelection.assets(*TABLES).without_checks(),
-    description="Builds the tables of a UTC day, or of each day of a range, from what landed. Never asks EnableX.",
-)
+
+def rebuild(utc_days: dg.PartitionsDefinition[str], resources: Mapping[str, Any]) -> dg.JobDefinition:
+    """Builds tables from the landing zone."""
+    job = dg.define_asset_job(
+        "rebuild",
+        selection=dg.AssetSelection.assets(*TABLES),
+        description="Builds the tables of a UTC day, or of each day of a range, from what landed. Never asks EnableX.",
+    )
+    # It has the same assets as daily_cdr but another step, without that one's settings. An asset can have only one
+    # step per code location, so the job is resolved by itself.
+    alone = dg.Definitions(assets=[tables_from_landing_zone(utc_days)], jobs=[job], resources=resources)
+    return alone.resolve_job_def("rebuild")
 
 
 class RoomConfig(dg.Config):
@@ -84,7 +93,8 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
                     ingested = ingest(landing.zone, client.room(config.room_id), "room")
         except Exception as error:
             raise failure(context, error) from error
-        report(context, utc_days, ROOM_CDR, request, ingested)
+        landed = events.landed_on_demand(ROOM_CDR, request, ingested, landing.zone, live_run.enablex)
+        report(context, utc_days, ingested, landed)
 
     return _job(
         op,
@@ -111,7 +121,9 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
                 ingested = ingest(landing.zone, client.conference(config.conf_num), "conf")
         except Exception as error:
             raise failure(context, error) from error
-        report(context, utc_days, CONFERENCE_CDR, f"GET /cdr/conf/{config.conf_num}", ingested)
+        request = f"GET /cdr/conf/{config.conf_num}"
+        landed = events.landed_on_demand(CONFERENCE_CDR, request, ingested, landing.zone, live_run.enablex)
+        report(context, utc_days, ingested, landed)
 
     return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
 
@@ -159,25 +171,17 @@ def acknowledge() -> dg.JobDefinition:
 def report(
     context: dg.OpExecutionContext,
     utc_days: dg.PartitionsDefinition[str],
-    asset: str,
-    request: str,
     ingested: IngestResult,
+    landed: Iterable[dg.AssetMaterialization],
 ) -> None:
-    """Records in Dagster what the answer brought, for each day that it has records of."""
+    """Records in Dagster what the answer brought, for each day that it has records of and that is a partition."""
     context.log.info(
-        f"{request}: {sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
+        f"{sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
         f"changed: {describe_days(ingested.changed_days) or 'nothing'}"
     )
-    for day in sorted(ingested.records):
-        if utc_days.has_partition_key(day.isoformat()):
-            metadata = {
-                "request": request,
-                "days_touched": describe_days(ingested.records),
-                "days_to_rebuild": describe_days(ingested.changed_days) or "none",
-                "set_aside_records": sum(ingested.quarantined.values()),
-                **change_metadata(day, ingested),
-            }
-            context.log_event(dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata))
+    for materialization in landed:
+        if utc_days.has_partition_key(str(materialization.partition)):
+            context.log_event(materialization)
 
 
 def _job(op: dg.OpDefinition, config: type[dg.Config], description: str) -> dg.JobDefinition:

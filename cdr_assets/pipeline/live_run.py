@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field
@@ -21,7 +19,7 @@ ENABLEX_TAG = "cdr_assets/enablex"
 # The range of a run, for people: Dagster's own tags of it are hidden in the list of runs.
 DAYS_TAG = "cdr_assets/days"
 # Where the run's lock is. Runs on other data folders may be in the same Dagster instance.
-DATA_DIR_TAG = "cdr_assets/data_dir"
+DATA_DIR_TAG = "cdr_assets/folder"
 
 # Tags of a failed run, by which the sensors learn what to try again and when.
 FAILED_DAY_TAG = "cdr_assets/failed_day"
@@ -36,28 +34,17 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
     """
 
     data_dir: str = Field(description="Folder of everything on disk.")
-    base_url: str = Field(description="API root; https, or http on loopback.")
-
-    @property
-    def enablex(self) -> str:
-        """Which EnableX the base URL is: its host, or "sandbox" for one on this machine."""
-        try:
-            host = urlsplit(self.base_url).hostname or "unknown"
-        except ValueError:
-            return "unknown"
-        try:
-            is_local = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            is_local = host == "localhost"
-        return "sandbox" if is_local else host
+    enablex: str = Field(description="Which EnableX the runs are about: its host, or sandbox.")
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[LiveRun, None, None]:
-        if context.run is None or context.instance is None:
+        run = context.instance and context.run and context.instance.get_run_by_id(context.run.run_id)
+        # A command line sets the resources up once more when its run has ended.
+        if context.instance is None or not run or run.is_finished:
             yield self
             return
-        with hold_run_lock(Path(self.data_dir), context.run.run_id):
-            context.instance.add_run_tags(context.run.run_id, self._tags(context.run.tags))
+        with hold_run_lock(Path(self.data_dir), run.run_id):
+            context.instance.add_run_tags(run.run_id, self._tags(run.tags))
             yield self
 
     def _tags(self, given: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import dagster as dg
 
 
 def utc_days(start_date: str) -> dg.DailyPartitionsDefinition:
-    """One partition a UTC day, from `start_date` (YYYY-MM-DD) to the last closed day.
+    """One partition per UTC day, from `start_date` (YYYY-MM-DD) to the last closed day.
 
     Raises ValueError when `start_date` is not a day.
     """

@@ -1,4 +1,4 @@
-"""The runs of this project as Dagster knows them: which they are, their days and tags, and which of them died."""
+"""The runs of this project as Dagster knows them: how to recognize them, their days and tags, and which died."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import dagster as dg
 from dagster import RunsFilter
 
 from cdr_assets.days import days_between
-from cdr_assets.pipeline import jobs
 from cdr_assets.pipeline.live_run import DATA_DIR_TAG, ENABLEX_TAG, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.run_lock import RunLock, remove_abandoned_locks, run_lock
@@ -19,7 +18,7 @@ from cdr_assets.warehouse.tables import DAILY_TABLES
 
 # "Materialize" in the UI, backfills and the command line run assets without the job's name.
 DAILY_ASSETS = frozenset(dg.AssetKey(asset) for asset in (PERIOD_CDR, *(table.name for table in DAILY_TABLES)))
-DAILY_JOBS = (jobs.daily_cdr.name, jobs.rebuild.name)
+DAILY_JOBS = ("daily_cdr", "rebuild")
 ON_DEMAND_JOBS = ("fetch_room", "fetch_conference")
 
 STARTED_OR_ABOUT_TO = [
@@ -91,7 +90,7 @@ def _report_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         return
     tags = {DIED_TAG: "true"}
     if days_of(run):
-        # The sensors request what is left of its days; a retry of Dagster's own would do them a second time.
+        # The sensors request the days that are left; a retry by Dagster itself would do them a second time.
         tags["dagster/max_retries"] = "0"
         message += " Its days are free; the sensors request those that are not done."
     instance.add_run_tags(run.run_id, tags)

@@ -2,7 +2,7 @@
 
     runs/<run id>.lock    locked from the start of the run's step to its end, then removed
 
-The operating system lets go of a lock when the process dies, however it dies. So a file that nobody holds was left by
+The operating system releases a lock when the process dies, however it dies. So a file that nobody holds was left by
 a killed run. This is done with flock itself, since filelock creates the file that it is asked to look at.
 """
 

@@ -18,7 +18,7 @@ MAX_ACTIVE_RUNS = 3
 """Runs that are requested or in flight at a time, so that a year of history does not flood the queue."""
 
 RETRY_AFTER = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=4), timedelta(days=1))
-"""Wait after a day's first failure, its second, and so on; the last one for all that follow."""
+"""Wait after a day's first failure, its second, and so on; the last value repeats."""
 
 ACCOUNT_ERROR_COOLDOWN = timedelta(hours=1)
 """How long to wait after EnableX refused the account, unless it is known to be mended."""
@@ -141,7 +141,7 @@ def plan_rebuild(now: datetime, landed: Mapping[date, str], built: Mapping[date,
     """Which days to rebuild: those with other files in the landing zone than their tables were built from."""
     changed = sorted(day for day, files in landed.items() if built.get(day) != files)
     if not changed:
-        return Decision([], f"the tables hold all that landed, {_counted(len(landed))}")
+        return Decision([], f"the tables hold everything that landed, {_counted(len(landed))}")
     return _plan_runs(now, changed, runs, "changed")
 
 

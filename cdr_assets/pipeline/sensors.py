@@ -96,15 +96,15 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
     return sensor
 
 
-def landed_days(utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.SensorDefinition:
-    """Requests the days whose tables are not built from what is in the landing zone."""
+def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.SensorDefinition:
+    """Requests the days whose tables were built from other landing files, or by other SQL."""
 
     @dg.sensor(
         name="landed_days",
-        target=jobs.rebuild,
+        target=rebuild,
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Rebuilds the tables of days that spilled, late or on-demand records changed. Never asks EnableX.",
+        description="Rebuilds the tables of days whose landed records or SQL changed. Never asks EnableX.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, warehouse: WarehouseResource
@@ -266,7 +266,7 @@ def _account_error(
 def _fetched_since(instance: dg.DagsterInstance, when: datetime) -> bool:
     landed = [dg.AssetKey(asset) for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)]
     newest = instance.get_latest_materialization_events(landed).values()
-    # What somebody reported by hand has no run.
+    # A materialization that somebody reported by hand has no run.
     if any(event and event.run_id and event.timestamp > when.timestamp() for event in newest):
         return True
     # A fetch on demand that found no records materializes nothing.

@@ -14,7 +14,7 @@ from cdr_assets.warehouse.build_log import BuildLog
 from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
 from cdr_assets.warehouse.partitions import count_rows
 from cdr_assets.warehouse.table import Check, LandedFiles, Rebuilt, Table
-from cdr_assets.warehouse.tables import CHECK_FINDINGS
+from cdr_assets.warehouse.tables import CHECK_FINDINGS, tables_below
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class BuiltPartition:
     table: Table
     row_count: int
     landing_version: str
+    days_due: frozenset[date] = frozenset()
+    """Other days that lost records to this one. The tables below are due to be built again for them."""
     was_current: bool = False
     """The partition was left as it is: the same landing files and the same SQL would give the same rows."""
 
@@ -59,54 +61,46 @@ class Warehouse:
         """Replaces the day's partition of each of the tables, in the registry's order. Each comes as it is committed.
 
         Rows and findings are written in one transaction. The table is exported, and logged as built, if no blocking
-        check has an open finding; else BlockedByCheck is raised. If records moved here from other days, those days'
-        rows in the tables below are replaced too. `skip_current` leaves a day alone whose tables all are current.
+        check has an open finding; else BlockedByCheck is raised. If records moved here from other days, the tables
+        below are due to be built again for those days. `skip_current` leaves a day alone whose tables all are current.
         """
-        if skip_current and self._are_current(tables, day, landed.version(day)):
+        if skip_current and all(self.build_log.is_built(table, day, landed.version(day)) for table in tables):
             for table in tables:
                 row_count = count_rows(connection, table, day)
                 yield BuiltPartition(table, row_count, landed.version(day), was_current=True)
             return
-        changed_days: dict[Table, frozenset[date]] = {}
         landing_version: str | None = None
         for table in tables:
             reads_files = not table.sources
-            others = frozenset[date]().union(*(changed_days.get(source, ()) for source in table.sources)) - {day}
-            changed = set[date]()
-            # What is noted is what was read: nobody may change the day's files in between.
+            # The log must name the files that were read, so nobody may change them in between.
             with landed.lock(day) if reads_files else nullcontext():
-                for each in (*sorted(others), day):
-                    rebuilt, blocking = self._replace(connection, table, each, landed)
-                    changed |= rebuilt.changed_days
+                rebuilt, blocking = self._replace(connection, table, day, landed)
                 if reads_files:
                     landing_version = landed.version(day)
                 elif landing_version is None:
-                    sources = self.build_log.landing_versions(table.sources[0])
-                    landing_version = sources.get(day, "none")
-            changed_days[table] = frozenset(changed)
-            yield BuiltPartition(table, rebuilt.row_count, landing_version)
+                    landing_version = self.build_log.landing_versions(table.sources[0]).get(day, "none")
+            yield BuiltPartition(table, rebuilt.row_count, landing_version, _days_below(table, day, rebuilt))
             if blocking:
                 raise BlockedByCheck(_blocked(blocking, day))
             if table.exported:
-                exports.export(connection, self.export_dir, table, sorted(changed))
+                exports.export(connection, self.export_dir, table, sorted(rebuilt.changed_days))
             self.build_log.write(table, day, landing_version)
-
-    def _are_current(self, tables: Sequence[Table], day: date, landing_version: str) -> bool:
-        return all(self.build_log.landing_versions(table).get(day) == landing_version for table in tables)
 
     def _replace(
         self, connection: Connection, table: Table, day: date, landed: LandedFiles
     ) -> tuple[Rebuilt, list[Finding]]:
-        """Replaces one partition and what is kept about its checks. Returns the blocking findings that are open too."""
+        """Replaces one partition and the findings of its checks. Also returns the open findings of blocking checks."""
         assert table.build is not None
         with transaction(connection):
             rebuilt = table.build(connection, table, day, landed)
             kept = keep(connection, [look(connection, table, check, day) for check in table.checks], _now())
+            # Before the commit: if the process is killed right after it, these days must be due.
+            self.build_log.forget(tables_below(table), _days_below(table, day, rebuilt))
         self._export_findings(connection, kept.changed_days | self._exported_findings([day]))
         return rebuilt, [finding for finding in kept.still_open if finding.check.blocking]
 
     def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:
-        """Replaces what is kept about these checks and days, and exports it."""
+        """Replaces the kept findings of these checks on these days, and exports them."""
         with transaction(connection):
             kept = keep(connection, findings, _now())
         looked_at = {finding.usage_date for finding in findings}
@@ -147,6 +141,11 @@ class Warehouse:
                 exports.export(connection, self.export_dir, CHECK_FINDINGS, [day])
             else:
                 exports.remove_export(self.export_dir, CHECK_FINDINGS, day)
+
+
+def _days_below(table: Table, day: date, rebuilt: Rebuilt) -> frozenset[date]:
+    """The other days on which the tables below no longer match this one."""
+    return rebuilt.changed_days - {day} if tables_below(table) else frozenset()
 
 
 def _now() -> datetime:

@@ -9,7 +9,7 @@ which changes nothing if it was right.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class BuildLog:
         self._warehouse = warehouse
 
     def write(self, table: Table, day: date, landing_version: str) -> None:
-        """Notes that the partition was built from these landing files by the table's SQL of today."""
+        """Notes that the partition was built from these landing files by the table's present SQL."""
         entries = self._folder / table.name
         entries.mkdir(parents=True, exist_ok=True)
         entry = f"{day}.{landing_version}.{table.fingerprint}"
@@ -33,8 +33,20 @@ class BuildLog:
             if older.name != entry:
                 older.unlink(missing_ok=True)
 
+    def is_built(self, table: Table, day: date, landing_version: str) -> bool:
+        """Whether the partition was built from these landing files by the table's SQL of today."""
+        entry = self._folder / table.name / f"{day}.{landing_version}.{table.fingerprint}"
+        return self._warehouse.exists() and entry.exists()
+
+    def forget(self, tables: Iterable[Table], days: Collection[date]) -> None:
+        """Drops the entries of these days: their partitions are due to be built again."""
+        for table in tables:
+            for day in days:
+                for entry in (self._folder / table.name).glob(f"{day}.*"):
+                    entry.unlink(missing_ok=True)
+
     def landing_versions(self, table: Table) -> dict[date, str]:
-        """The landing version of every partition that the table's SQL of today built."""
+        """The landing version of every partition that the table's present SQL built."""
         built = (entry for entry in self._entries(table) if entry[2] == table.fingerprint)
         return {day: landing_version for day, landing_version, _ in built}
 

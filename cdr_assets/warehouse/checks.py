@@ -1,4 +1,4 @@
-"""The checks: what was found, kept per check and UTC day in `check_findings` until the day is looked at again.
+"""The findings of the checks, kept per check and UTC day in `check_findings` until the day is looked at again.
 
 A finding stays open until a later look at its day finds nothing, or a person acknowledges it. An acknowledged finding
 is open again as soon as its count or its sample changes.
@@ -27,7 +27,7 @@ class BlockedByCheck(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look at one day found: how many rows contradict the check, and up to ten of them. 0 rows: clean."""
+    """How many rows contradict a check on one day, and up to ten of them. Without any the day is clean."""
 
     asset: str
     check: Check
@@ -42,7 +42,7 @@ class Finding:
 
 
 class Kept(NamedTuple):
-    """What came of keeping findings: those that are open, and the days whose rows changed."""
+    """The result of keeping findings: those that are open, and the days whose rows changed."""
 
     still_open: list[Finding]
     changed_days: set[date]
@@ -73,7 +73,7 @@ def look(connection: Connection, table: Table, check: Check, usage_date: date) -
 
 
 def keep(connection: Connection, findings: Sequence[Finding], now: datetime) -> Kept:
-    """Replaces what is kept about these checks and days. `now` is UTC."""
+    """Replaces the kept findings of these checks on these days. `now` is UTC."""
     still_open, changed_days = [], set[date]()
     for day in {finding.usage_date for finding in findings}:
         kept = {

@@ -22,7 +22,7 @@ def prepare(connection: Connection) -> bool:
     """Makes the macros, and every table that is missing or has other columns than its `table.sql`.
 
     A table whose columns changed keeps its rows: columns that it shares with the new one are copied, new ones are NULL
-    until the build log has the day built again. Returns whether the database had no table at all.
+    until the day is built again. Returns whether the database had no table at all.
     """
     connection.execute(read_sql("macros"))
     existing: dict[str, list[Column]] = {}

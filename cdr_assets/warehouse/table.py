@@ -1,4 +1,4 @@
-"""What an entry of the registry is: a table, its columns, and the statements in its folder `sql/<table>/`.
+"""An entry of the registry: a table, its columns, and the statements in its folder `sql/<table>/`.
 
 sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
 sql/<table>/insert.sql     the rows of one partition, `$usage_date`
@@ -56,7 +56,7 @@ class LandedFiles(Protocol):
         """A short name for exactly these files."""
 
     def lock(self, day: date) -> AbstractContextManager[object]:
-        """Held while the files must not change."""
+        """Hold it while the files must not change."""
 
 
 class Rebuilt(NamedTuple):

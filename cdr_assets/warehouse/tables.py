@@ -96,6 +96,12 @@ DAILY_TABLES = tuple(table for table in TABLES if table.build)
 """The tables that are built partition by partition; each is an asset."""
 
 
+def tables_below(table: Table) -> list[Table]:
+    """The tables that are built from `table`, directly or not."""
+    below = [each for each in DAILY_TABLES if table in each.sources]
+    return [*below, *(further for each in below for further in tables_below(each))]
+
+
 def table(name: str) -> Table:
     """The table of that name. Raises KeyError if there is none."""
     return {each.name: each for each in TABLES}[name]

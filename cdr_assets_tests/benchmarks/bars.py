@@ -1,4 +1,4 @@
-"""What this project is to reach, as ratios of the medians of one benchmark."""
+"""The goals of this project, as ratios of the medians of one benchmark."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def bars(sizes: Sizes, json_mb: Mapping[str, float]) -> list[Bar]:
             1.8,
         ),
         Bar(
-            f"records a second, {large} net of an empty day, to dlt's at {medium}",
+            f"records per second, {large} net of an empty day, to dlt's at {medium}",
             lambda of: of["dlt-medium"].seconds / sizes.medium / (net(of, "large") / sizes.large),
             60,
             at_least=True,
         ),
         Bar(
-            f"records a second, a day of {large}, to dlt's at {medium}",
+            f"records per second, a day of {large}, to dlt's at {medium}",
             lambda of: of["dlt-medium"].seconds / sizes.medium / (of["day-large"].seconds / sizes.large),
             60,
             at_least=True,
         ),
         Bar(
-            f"records a second, both at {medium}, net of an empty day, to dlt's",
+            f"records per second, both at {medium}, net of an empty day, to dlt's",
             lambda of: of["dlt-medium"].seconds / net(of, "medium"),
             60,
             at_least=True,
         ),
         Bar(
-            f"records a second, both at {medium}, to dlt's",
+            f"records per second, both at {medium}, to dlt's",
             lambda of: of["dlt-medium"].seconds / of["day-medium"].seconds,
             60,
             at_least=True,
@@ -105,7 +105,7 @@ def bars(sizes: Sizes, json_mb: Mapping[str, float]) -> list[Bar]:
             "s",
         ),
         Bar(
-            f"disk of all that is kept of {large} to their JSON",
+            f"disk space of everything kept of {large} to their JSON",
             lambda of: (of["day-large"].disk_mb or 0) / json_mb["day-large"],
             0.25,
         ),

@@ -1,8 +1,8 @@
-"""How long the daily pipeline takes, and how much memory, beside its peers and the machine's limits.
+"""How long the daily pipeline takes, and how much memory, compared with its peers and the machine's limits.
 
     python -m cdr_assets_tests.benchmarks.bench [--quick] [--runs 3] [--only ROW ...] [--json bench.json]
 
-README.md beside this file says what each row is, and what is equal and unequal between the sides.
+README.md next to this file says what each row is, and how the sides differ.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HEAD = (
 
 
 class Figures:
-    """All that was measured."""
+    """Everything that was measured."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
@@ -55,7 +55,7 @@ def median(runs: Sequence[Run]) -> Run:
 
 
 def measure(group: Group, runs: int, figures: Figures) -> None:
-    """Runs the group's rows in turn, so that what else the machine does meets them all."""
+    """Runs the group's rows in turn, so that other work of the machine slows all of them."""
     with tempfile.TemporaryDirectory(prefix="cdr-bench-") as name:
         files = Path(name) / "files"
         files.mkdir()
@@ -178,7 +178,7 @@ def main() -> None:
         for group in chosen:
             measure(group, given.runs, figures)
     finally:
-        # Whatever ends it early, what was measured is not lost.
+        # Whatever ends it early, the figures so far are not lost.
         found = result(figures, sizes)
         given.json.write_text(json.dumps(found, indent=2) + "\n")
         print(table(found, figures))

@@ -1,4 +1,4 @@
-"""What is measured: rows, in groups that share their records. A group's rows are run in turn, again and again."""
+"""The plan of a benchmark: rows, in groups that share their records. A group's rows run in turn, again and again."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def run(command: Sequence[str | Path], folder: Path, **more: str) -> Run:
 
 
 def script(name: str, *words: object) -> list[str]:
-    """The command of one of the scripts beside this module."""
+    """The command of one of the scripts next to this module."""
     return [sys.executable, str(HERE / name), *map(str, words)]
 
 

@@ -2,7 +2,7 @@
 
     python records.py FOLDER COUNT DAY [DAY ...] [--lines]
 
-Writes FOLDER/DAY.json for each day, the answer of the period route, and with --lines FOLDER/DAY.ndjson, one record a
+Writes FOLDER/DAY.json for each day, the answer of the period route, and with --lines FOLDER/DAY.ndjson, one record per
 line. A script that needs nothing but Python, so that what it takes of memory is not the benchmark's.
 """
 

@@ -30,7 +30,7 @@ COUNT_PEER = "SELECT count(*) FROM cdr"
 
 
 class Wrong(Exception):
-    """A side did not do its work, so what it took says nothing."""
+    """A side did not do its work, so its figures say nothing."""
 
 
 def project(url: str, folder: Path, days: Sequence[date], count: int) -> Run:

@@ -1,4 +1,4 @@
-"""Answers made of records, and what is read from them."""
+"""Makes answers of records, and reads answers."""
 
 from __future__ import annotations
 

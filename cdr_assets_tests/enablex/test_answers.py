@@ -1,4 +1,4 @@
-"""What is read from an answer is what was put into it, and a faulty answer is never read as an empty one."""
+"""An answer is read as it was made, and a faulty answer is never read as an empty one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pieces(answer: bytes, size: int) -> list[bytes]:
     return [answer[at : at + size] for at in range(0, len(answer), size)]
 
 
-# What goes in
+# Records and answers
 
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
     ['},{"', "\\", '"', '\\"', '"cdr":[', "]}", "{[", "}", "[", ',"', "\n", "é", "😀", " ", "\u2028"]
@@ -226,7 +226,7 @@ def test_a_cdr_that_is_not_the_answers_own_is_not_read() -> None:
     assert read(answer) == ({DAY: [record()]}, [])
 
 
-# Answers that cannot be taken
+# Answers that cannot be used
 
 
 def test_a_comma_after_the_last_record_is_seen_wherever_batches_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,7 @@ def test_each_beginning_of_an_answer_is_an_error(batch_bytes: int) -> None:
         (b'{"result":"0","cdr"[]}', "not JSON"),
     ],
 )
-def test_what_is_not_the_documented_answer_is_unreadable(answer: bytes, says: str, batch_bytes: int) -> None:
+def test_anything_but_the_documented_answer_is_unreadable(answer: bytes, says: str, batch_bytes: int) -> None:
     with pytest.raises(UnreadableAnswer) as caught:
         read(answer)
     assert says in str(caught.value)
@@ -366,7 +366,7 @@ def test_a_body_without_an_error_envelope_is_no_refusal(other: bytes) -> None:
     assert refusal(other) is None
 
 
-def test_what_is_too_large_to_be_held_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_too_large_to_be_held_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "BATCH_BYTES", 100)
     monkeypatch.setattr(answers, "MAX_HELD_BYTES", 5000)
     monkeypatch.setattr(answers, "MAX_ENVELOPE_BYTES", 2000)

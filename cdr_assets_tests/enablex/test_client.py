@@ -106,7 +106,7 @@ def failing(enablex: Callable[..., EnableX]) -> Callable[..., EnableXError]:
     return fail
 
 
-# What is asked
+# Requests
 
 
 def test_each_route_has_its_path(enablex: Callable[..., EnableX]) -> None:
@@ -486,7 +486,7 @@ def test_a_wait_beyond_the_total_time_is_not_begun(failing: Callable[..., Enable
     assert "7200 s later" in str(error)
 
 
-# Answers that are none
+# Answers that cannot be used
 
 
 def test_an_error_envelope_with_status_200_is_asked_for_once(failing: Callable[..., EnableXError]) -> None:
@@ -512,7 +512,7 @@ def test_an_error_envelope_with_status_200_is_asked_for_once(failing: Callable[.
         (GOOD + b"x", "trailing"),
     ],
 )
-def test_what_is_not_the_documented_answer_is_asked_for_once(
+def test_an_answer_that_is_not_documented_is_asked_for_once(
     body: bytes, says: str, failing: Callable[..., EnableXError]
 ) -> None:
     error = failing(answer(body))
@@ -531,7 +531,7 @@ def test_a_redirect_is_named_and_never_followed(failing: Callable[..., EnableXEr
     assert "token=" not in str(error)
 
 
-# What is done with the batches
+# What the caller does with the batches
 
 
 def test_the_callers_own_error_propagates_and_ends_the_loop(enablex: Callable[..., EnableX]) -> None:
@@ -566,7 +566,7 @@ def stopping(batches: Iterator[Batch]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("receive", [wrapping, swallowing, stopping])
-def test_a_broken_answer_is_never_taken_whatever_the_caller_does(
+def test_a_broken_answer_never_counts_as_whole_whatever_the_caller_does(
     receive: Callable[[Iterator[Batch]], list[bytes]], enablex: Callable[..., EnableX]
 ) -> None:
     with serving(cut(GOOD, len(GOOD) - 1), answer(GOOD)) as server:
@@ -615,7 +615,7 @@ def test_success_without_a_list_of_records_is_an_answer_that_says_so(
     assert batch == Batch(has_no_list=True)
 
 
-# What is kept quiet
+# Secrets
 
 SPELLINGS = [TOKEN, KEY, KEY.replace("&<longer>", "&amp;&lt;longer&gt;"), KEY.replace("€", "\\u20ac")]
 

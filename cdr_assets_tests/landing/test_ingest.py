@@ -1,4 +1,4 @@
-"""What an answer leaves in the landing zone: records by day, their versions, what is counted and what is removed."""
+"""What an answer leaves in the landing zone: records by day, their versions, counts, and removed files."""
 
 from __future__ import annotations
 

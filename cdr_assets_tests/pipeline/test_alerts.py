@@ -12,7 +12,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize("cursor", [None, "", "nonsense", "[]", "1", "{}", '{"last_event": "x"}', '{"last_event": 1}'])
-def test_what_is_no_outbox_is_none(cursor: str | None) -> None:
+def test_a_cursor_that_is_no_outbox_gives_none(cursor: str | None) -> None:
     assert Outbox.read(cursor) is None
 
 

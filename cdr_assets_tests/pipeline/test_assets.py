@@ -46,7 +46,7 @@ def requests_for(*days: date) -> list[str]:
 
 
 def everything_said(location: Location, result: dg.ExecuteInProcessResult) -> str:
-    """All that Dagster keeps of a run: its events, log lines and the run itself."""
+    """Everything that Dagster keeps of a run: its events, log lines and the run itself."""
     events = location.instance.all_logs(result.run_id)
     run = location.instance.get_run_by_id(result.run_id)
     assert run is not None
@@ -265,7 +265,7 @@ def test_a_failed_run_keeps_the_former_rows_and_files(scripted: Location, script
     assert_exact(scripted.warehouse, [record("a", DAY)])
 
 
-# Records of other days, and records that are none
+# Records of other days, and invalid records
 
 
 def test_a_range_over_days_that_spill_needs_nothing_further(location: Location, sandbox: Sandbox) -> None:
@@ -326,7 +326,33 @@ def test_a_record_that_moved_to_another_day_is_counted_there_alone(scripted: Loc
     assert_exact(scripted.warehouse, [record("a", DAY), record("moved", NEXT)])
 
 
-def test_bad_records_in_a_good_answer_are_set_aside_and_cost_no_other(scripted: Location, script: Script) -> None:
+def test_the_day_that_a_record_left_is_built_again_in_the_same_run_and_recorded(
+    scripted: Location, script: Script
+) -> None:
+    script.holds(DAY, record("moved", DAY), record("a", DAY))
+    assert scripted.run(DAY).success
+    script.holds(NEXT, record("moved", NEXT))
+    result = scripted.run(NEXT)
+    assert result.success
+    assert_exact(scripted.warehouse, [record("a", DAY), record("moved", NEXT)])
+    assert scripted.metadata("room_usage", DAY)["dagster/row_count"] == 1
+    recorded = [(event.asset_key, event.partition) for event in result.get_asset_materialization_events()]
+    assert (dg.AssetKey("room_usage"), str(DAY)) in recorded
+    assert f"{DAY}...{NEXT}" in checks(result)["room_usage_adds_up"].description
+
+
+def test_the_day_that_a_record_left_is_due_if_the_run_ends_before_it_is_built_again(
+    scripted: Location, script: Script
+) -> None:
+    script.holds(DAY, record("moved", DAY), record("a", DAY))
+    assert scripted.run(DAY).success
+    script.holds(NEXT, record("moved", NEXT))
+    assert scripted.run(NEXT, assets=["period_cdr", "call_detail_records"]).success
+    built = scripted.data_dir / "built"
+    assert sorted(path.parent.name for path in built.glob(f"*/{DAY}.*")) == ["call_detail_records"]
+
+
+def test_bad_records_in_a_good_answer_are_quarantined_and_cost_no_other(scripted: Location, script: Script) -> None:
     good = records_of_day(SETTINGS, DAY)
     bad = [{"trans_date": f"{DAY}T10:00:00Z", "call_num": "no id"}, {"cdr_id": "no day"}, "no object"]
     script.holds(DAY, bad[0], *good[:3], bad[1], *good[3:], bad[2])
@@ -485,7 +511,7 @@ def test_a_range_names_the_days_that_a_check_failed_on(scripted: Location, scrip
     assert evaluation.metadata["days"].value == f"{span[0]}...{span[3]}"
 
 
-# What no retry would mend
+# Errors that no retry would mend
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -529,7 +555,7 @@ def test_the_warehouse_is_free_while_an_answer_is_awaited(scripted: Location, sc
     assert seen == [1]
 
 
-def test_what_may_pass_leaves_retries_as_they_are(scripted: Location, script: Script) -> None:
+def test_an_error_that_may_pass_leaves_retries_as_they_are(scripted: Location, script: Script) -> None:
     script.answers_with(DAY, HTML)
     result = scripted.run(DAY)
     assert not result.success
@@ -602,7 +628,7 @@ def test_a_day_that_never_landed_is_not_built(location: Location, sandbox: Sandb
     assert [location.materialized_days(table) for table in TABLES] == [set()] * 3
 
 
-# What is current
+# Days that are current
 
 
 def built(location: Location, day: date) -> dict[str, str]:

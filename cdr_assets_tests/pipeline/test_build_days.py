@@ -31,7 +31,7 @@ def outcomes(**changes: object) -> list[DayOutcome[str, str]]:
     return list(build_days(WEEK, **arguments))  # type: ignore[arg-type]
 
 
-def test_every_day_comes_in_order_with_what_was_done_of_it() -> None:
+def test_every_day_comes_in_order_with_its_outcome() -> None:
     assert outcomes() == [
         DayOutcome(day, f"answer for {day}", [f"records of {day}", f"usage of {day}"]) for day in WEEK
     ]
@@ -59,7 +59,7 @@ def test_a_day_that_cannot_be_fetched_ends_the_loop_with_its_own_error() -> None
     assert (failed.fetched, failed.built) == (None, [])
 
 
-def test_a_day_that_cannot_be_built_keeps_what_was_done_before_its_error_and_no_later_day_is_built() -> None:
+def test_a_day_that_cannot_be_built_keeps_what_came_before_its_error_and_no_later_day_is_built() -> None:
     begun = []
 
     def failing(day: date, fetched: str | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Checks in real runs: what stays red, what turns green, and what is not looked at."""
+"""Checks in real runs: how long they stay red, and what they say of days that a run did not look at."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_execute_looks_at_every_day_again(scripted: Location, script: Script) ->
     assert red(run_checks(scripted)) == []
 
 
-# A person's word
+# Acknowledged findings
 
 
 def acknowledge(location: Location, **config: str) -> dg.ExecuteInProcessResult:
@@ -230,7 +230,7 @@ def test_an_acknowledged_blocking_finding_lets_its_day_through(scripted: Locatio
         ({"check": LOST, "first_day": str(NEXT)}, f"{LOST} has no open finding on {NEXT}"),
     ],
 )
-def test_what_cannot_be_acknowledged_is_refused(
+def test_a_wrong_acknowledgement_is_refused(
     scripted: Location, script: Script, config: dict[str, str], words: str
 ) -> None:
     script.holds(DAY, odd("a", DAY))

@@ -14,7 +14,7 @@ def test_a_fingerprint_matches_its_credentials_and_no_others() -> None:
         assert not matches(known, *other)
 
 
-def test_what_is_next_to_each_other_is_not_mixed_up() -> None:
+def test_an_id_and_a_key_are_not_mixed_up() -> None:
     assert not matches(fingerprint("ab", "c", "d"), "a", "bc", "d")
 
 
@@ -23,11 +23,11 @@ def test_credentials_that_are_missing_have_a_fingerprint_too() -> None:
 
 
 @pytest.mark.parametrize("known", ["", "-", "nonsense", "salt-", "salt-nonsense"])
-def test_what_is_no_fingerprint_matches_nothing(known: str) -> None:
+def test_a_text_that_is_no_fingerprint_matches_nothing(known: str) -> None:
     assert not matches(known, *CREDENTIALS)
 
 
-def test_a_fingerprint_is_another_one_each_time_and_tells_nothing() -> None:
+def test_a_fingerprint_differs_each_time_and_reveals_nothing() -> None:
     first, second = fingerprint(*CREDENTIALS), fingerprint(*CREDENTIALS)
     assert first != second
     assert not any(part in first for part in CREDENTIALS)

@@ -154,7 +154,7 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
         for asset in ("period_cdr", *TABLES):
             assert instance.get_materialized_partitions(dg.AssetKey(asset)) == set(map(str, closed_days()))
         for day in closed_days():
-            # A day whose records all came with its neighbours' answers never had one of its own that brought any.
+            # If the neighbours' answers already had every record of a day, its own answers brought nothing.
             answers = dg.AssetRecordsFilter(dg.AssetKey("period_cdr"), asset_partitions=[str(day)])
             assert len(instance.fetch_materializations(answers, limit=1_000).records) == requests_for(sandbox, day)
             assert sensors.responses(instance, [day])[day].unchanged == MAX_UNCHANGED_RESPONSES
@@ -219,8 +219,8 @@ def at_rest(instance: dg.DagsterInstance, sensor: str) -> bool:
     """Whether the sensor says that there is nothing to do for now."""
     reason = ticks(instance, sensor)[0].skip_reason or ""
     if sensor != "settling_days":
-        return reason.startswith(("days to ", "the tables hold all that landed"))
-    # When all answers were quiet, a last one is asked for shortly before the day settles.
+        return reason.startswith(("days to ", "the tables hold everything that landed"))
+    # A day whose answers brought nothing is fetched once more shortly before its lookback ends.
     _, _, when = reason.partition(" is fetched again at ")
     in_an_hour = datetime.now(timezone.utc) + timedelta(hours=1)
     return bool(when) and datetime.strptime(f"{when}+0000", "%Y-%m-%d %H:%M UTC%z") > in_an_hour

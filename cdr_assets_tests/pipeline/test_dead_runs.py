@@ -27,10 +27,14 @@ from cdr_assets.pipeline.project_runs import report_dead_runs
 from cdr_assets.pipeline.run_lock import RunLock, hold_run_lock, remove_abandoned_locks, run_lock
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import assert_exact
+from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, plain_environment, record
 
 PATIENCE_S = 60
 BIN = Path(sys.executable).parent
+LAUNCH = [sys.executable, "-c", "from cdr_assets.cli import main; main()", "launch"]
+EVERY_ASSET = 'key:"period_cdr"+'
+MATERIALIZE = [str(BIN / "dagster"), "asset", "materialize", "-m", "cdr_assets.definitions", "--select", EVERY_ASSET]
 FIRST = midnight(datetime(2026, 11, 2).date())
 
 
@@ -192,9 +196,8 @@ def test_a_command_killed_at_day_20_of_31_is_executed_again_for_the_11_days_that
 
 def start_command(location: Location, environment: dict[str, str], days: list[date]) -> subprocess.Popen[str]:
     """Dagster's own command over a range, in a process group of its own."""
-    words = ["asset", "materialize", "-m", "cdr_assets.definitions", "--select", 'key:"period_cdr"+']
     return subprocess.Popen(
-        [str(BIN / "dagster"), *words, "--partition-range", f"{days[0]}...{days[-1]}"],
+        [*MATERIALIZE, "--partition-range", f"{days[0]}...{days[-1]}"],
         env={
             **plain_environment(),
             **environment,
@@ -215,6 +218,27 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.05)
+
+
+def test_a_failed_command_says_which_day_failed(
+    home: dg.DagsterInstance, scripted: Location, script: Script, tmp_path: Path
+) -> None:
+    day = FIRST.date()
+    script.answers_with(day, answer(b"<html>Maintenance</html>"))
+    subprocess.run(
+        [*LAUNCH, "--job", "daily_cdr", "--partition-range", f"{day}...{day + DAY}"],
+        env={
+            **plain_environment(),
+            **script.environment,
+            "CDR_DATA_DIR": str(scripted.data_dir),
+            "DAGSTER_HOME": home.root_directory,
+        },
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    (run,) = home.get_runs()
+    assert run.status == DagsterRunStatus.FAILURE
+    assert run.tags["cdr_assets/failed_day"] == str(day)
 
 
 def requests(location: Location) -> list[str]:
@@ -279,7 +303,7 @@ def test_a_run_that_was_being_canceled_when_it_died_is_canceled(location: Locati
 
 
 def test_a_run_on_another_data_folder_is_left_alone(location: Location) -> None:
-    tags = {"dagster/partition": "2026-11-02", "cdr_assets/data_dir": "/srv/other"}
+    tags = {"dagster/partition": "2026-11-02", "cdr_assets/folder": "/srv/other"}
     started(location, tags, DagsterRunStatus.STARTED)
     assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
 
@@ -326,15 +350,15 @@ def test_a_range_run_shows_its_days_and_every_run_its_enablex(location: Location
     [
         ("https://api.enablex.io/video/v2", "api.enablex.io"),
         ("https://user:secret@api.example:8443/v2", "api.example"),
-        ("http://127.0.0.1:8080/video/v2", "sandbox"),
-        ("http://[::1]:8080", "sandbox"),
-        ("http://localhost:1", "sandbox"),
+        ("http://127.0.0.1:8080/video/v2", "127.0.0.1"),
+        ("http://127.0.0.1:9/video/v2", "sandbox"),
         ("nonsense", "unknown"),
         ("http://[nonsense", "unknown"),
     ],
 )
 def test_the_enablex_of_a_run_is_the_host_of_its_base_url(base_url: str, name: str) -> None:
-    live_run = (code_location({"ENABLEX_BASE_URL": base_url}).resources or {})["live_run"]
+    environment = {"ENABLEX_BASE_URL": base_url, "CDR_SANDBOX": "http://127.0.0.1:9/video/v2"}
+    live_run = (code_location(environment).resources or {})["live_run"]
     assert live_run.enablex == name
 
 

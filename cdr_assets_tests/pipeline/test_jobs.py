@@ -138,7 +138,7 @@ def test_an_id_that_was_left_blank_is_refused_before_any_call(
         ("fetch_conference", {"conf_num": "never"}, "/cdr/conf/never", "No conference 'never'"),
     ],
 )
-def test_what_enablex_does_not_know_is_told_in_its_words_and_changes_nothing(
+def test_an_id_that_enablex_does_not_know_is_reported_in_its_words_and_changes_nothing(
     location: Location, sandbox: Sandbox, job: str, config: dict[str, str], path: str, words: str
 ) -> None:
     assert location.run(FIRST).success
@@ -268,17 +268,18 @@ def test_without_the_warehouse_rebuild_makes_every_table_from_what_landed(locati
     assert_exact(location.warehouse, true_records(*WEEK))
 
 
-def test_rebuild_refuses_to_replace_since_it_does_not_fetch(location: Location) -> None:
+def test_rebuild_offers_no_setting(location: Location) -> None:
+    job: Any = location.definitions.resolve_job_def("rebuild")
+    (step,) = job.graph.node_defs
+    assert step.config_schema.config_type.fields == {}
+    daily: Any = location.definitions.resolve_job_def("daily_cdr")
+    assert set(daily.graph.node_defs[0].config_schema.config_type.fields) == {"replace"}
+
+
+def test_replace_needs_a_run_that_fetches(location: Location) -> None:
     assert location.run(FIRST).success
-    before = location.landed()
-    result = location.definitions.resolve_job_def("rebuild").execute_in_process(
-        instance=location.instance,
-        run_config={"ops": {"cdr_by_day": {"config": {"replace": True}}}},
-        partition_key=str(FIRST),
-        raise_on_error=False,
-    )
+    result = location.run(FIRST, assets=TABLES, replace=True)
     assert failure(result) == "replace is for runs that fetch: select period_cdr too"
-    assert location.landed() == before
 
 
 def test_rebuild_needs_no_credentials(locate: Locate, location: Location, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_a_range_asks_for_its_last_day_alone(locate: Locate, sandbox: Sandbox) -
     assert len(sandbox.requests) == 4
 
 
-def test_what_only_a_route_has_is_shown_lands_and_is_in_the_tables_of_the_same_run(
+def test_records_that_only_a_route_has_are_shown_and_land_in_the_same_runs_tables(
     sampling: Location, script: Script
 ) -> None:
     early, late, later = record("early", DAY), record("late", DAY), record("later", DAY)
@@ -116,9 +116,7 @@ def test_what_only_a_route_has_is_shown_lands_and_is_in_the_tables_of_the_same_r
     assert red(sampling.run(DAY)) == []
 
 
-def test_what_a_route_has_of_another_day_lands_there_and_that_day_is_rebuilt(
-    sampling: Location, script: Script
-) -> None:
+def test_a_routes_records_of_another_day_land_there_and_that_day_is_rebuilt(sampling: Location, script: Script) -> None:
     evening, morning = record("evening", DAY), record("morning", NEXT)
     script.holds(DAY, evening)
     room_answers(script, evening)
@@ -132,7 +130,7 @@ def test_what_a_route_has_of_another_day_lands_there_and_that_day_is_rebuilt(
     assert_exact(sampling.warehouse, [evening, morning])
 
 
-def test_what_a_route_has_of_a_day_done_before_in_the_range_is_built_again(sampling: Location, script: Script) -> None:
+def test_a_day_done_before_that_a_route_adds_to_is_built_again(sampling: Location, script: Script) -> None:
     first, last, forgotten = record("first", BEFORE), record("last", DAY), record("forgotten", BEFORE)
     script.holds(BEFORE, first)
     script.holds(DAY, last)
@@ -155,7 +153,7 @@ def test_a_day_built_again_counts_in_the_other_checks_once(sampling: Location, s
     assert [row["usage_date"] for row in sample_of(lost)] == [str(DAY)]
 
 
-def test_what_only_the_table_has_is_shown_and_kept(sampling: Location, script: Script) -> None:
+def test_records_that_only_the_table_has_are_shown_and_kept(sampling: Location, script: Script) -> None:
     both, gone = in_no_conference("both"), in_no_conference("gone")
     script.holds(DAY, both, gone)
     room_answers(script, both)

@@ -53,7 +53,7 @@ def on_disk(tmp_path: Path, locate: Locate, script: Script) -> Iterator[Location
 
 
 def known(location: Location) -> Mapping[str, Any]:
-    """All that Dagster knows of the days and the checks now."""
+    """Everything that Dagster knows of the days and the checks now."""
     checks = location.definitions.resolve_asset_graph().asset_check_keys
     evaluations = {key: location.instance.get_latest_asset_check_evaluation_record(key) for key in checks}
     return {
@@ -108,9 +108,8 @@ def test_the_run_with_the_newest_evaluation_of_a_check_stays(on_disk: Location, 
 
 def test_old_runs_are_looked_at_in_portions_and_then_from_the_beginning(on_disk: Location, script: Script) -> None:
     script.holds(FIRST, record("a", FIRST))
-    for _ in range(3):
-        on_disk.run(FIRST)
-    newest = on_disk.run(FIRST)
+    # With replace, every run builds and checks all that the run before it did.
+    *_, newest = (on_disk.run(FIRST, replace=True) for _ in range(4))
     now = datetime.now(timezone.utc) + DAY
     portions, resume_after = [], None
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What the sensors decide, as plain values: a fixed present, days, runs, and what is to be requested."""
+"""Scheduling as plain values: from a fixed present, days and runs to the runs that are requested."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_first_start_on_ninety_days_asks_for_each_once_in_few_runs() -> None:
         decision = plan_missing(now, start, queue.complete, queue.runs)
         assert len(queue.under_way) + len(decision.runs) <= MAX_ACTIVE_RUNS
         queue.request(decision.runs)
-        # A second tick at the same time, and one after a restart, see what is under way.
+        # A second tick at the same time, and one after a restart, see the runs that are under way.
         assert plan_missing(now, start, queue.complete, queue.runs).runs == []
         queue.end_oldest(now)
     assert queue.requested == dict.fromkeys(span(start, before(1)), 1)
@@ -331,7 +331,7 @@ def test_a_day_under_way_or_failed_is_not_asked_for_again() -> None:
 
 
 def asks(timing: Timing, quiet_from: datetime) -> list[datetime]:
-    """When one day is asked for again, by a tick every ten minutes until long after it settled."""
+    """When one day is asked for again, by a tick every ten minutes until long after its lookback ended."""
     day, last, quiet, asked = TODAY, timing.due(TODAY), 0, []
     now = last
     while now < timing.lookback_ends(day) + DAY:
@@ -383,9 +383,9 @@ def test_days_are_rebuilt_where_files_and_tables_differ() -> None:
 
 
 @pytest.mark.parametrize(("landed", "days"), [([], "0 days"), ([1], "1 day"), ([1, 2], "2 days")])
-def test_when_all_that_landed_is_in_the_tables_the_reason_says_so(landed: list[int], days: str) -> None:
+def test_when_everything_landed_is_in_the_tables_the_reason_says_so(landed: list[int], days: str) -> None:
     files = {before(number): "version" for number in landed}
-    assert plan_rebuild(NOON, files, files, Runs()) == Decision([], f"the tables hold all that landed, {days}")
+    assert plan_rebuild(NOON, files, files, Runs()) == Decision([], f"the tables hold everything that landed, {days}")
 
 
 def test_a_day_whose_rebuild_fails_waits_like_any_other() -> None:

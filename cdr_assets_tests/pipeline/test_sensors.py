@@ -137,7 +137,7 @@ def scripted_days(locate: Locate, script: Script) -> Callable[[int], Location]:
     return lambda days: locate({**script.environment, "CDR_START_DATE": str(before(days))})
 
 
-# What is asked for first
+# The first days
 
 
 def test_a_first_start_on_ninety_days_asks_for_them_in_three_runs(
@@ -167,14 +167,14 @@ def test_a_years_history_does_not_flood_the_queue(place: Callable[[int], Locatio
     ]
 
 
-def test_what_closed_days_asks_for_makes_the_days_complete(place: Callable[[int], Location], sandbox: Sandbox) -> None:
+def test_the_runs_of_closed_days_complete_its_days(place: Callable[[int], Location], sandbox: Sandbox) -> None:
     location = place(4)
     (request,) = tick(location, "closed_days", noon()).run_requests
     assert launch(location, "closed_days", request).success
     assert skipped(location, "closed_days", noon()) == (
         f"days to {yesterday()} are complete; {today()} is due at {words(noon() + 13 * HOUR)}"
     )
-    assert skipped(location, "landed_days", noon()) == "the tables hold all that landed, 4 days"
+    assert skipped(location, "landed_days", noon()) == "the tables hold everything that landed, 4 days"
     assert sorted(path for path, _ in sandbox.requests) == [
         f"/video/v2/cdr/period/{day}/{day}" for day in days_between(before(4), yesterday())
     ]
@@ -373,7 +373,7 @@ def test_settling_days_are_fetched_again_and_those_that_changed_are_built_in_the
     for day in (before(2), yesterday()):
         script.holds(day, record(f"a-{day}", day))
     assert location.run(before(2), yesterday()).success
-    assert skipped(location, "landed_days") == "the tables hold all that landed, 2 days"
+    assert skipped(location, "landed_days") == "the tables hold everything that landed, 2 days"
     script.holds(yesterday(), record(f"a-{yesterday()}", yesterday()), record("late", yesterday()))
 
     again = datetime.now(timezone.utc) + 6 * HOUR
@@ -388,7 +388,7 @@ def test_settling_days_are_fetched_again_and_those_that_changed_are_built_in_the
         assert location.metadata("room_usage", before(2))["build"] == "current, not built again"
     records = [record(f"a-{day}", day) for day in (before(2), yesterday())]
     assert_exact(location.warehouse, [*records, record("late", yesterday())])
-    assert skipped(location, "landed_days") == "the tables hold all that landed, 2 days"
+    assert skipped(location, "landed_days") == "the tables hold everything that landed, 2 days"
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ def test_the_tables_of_days_not_closed_or_before_the_start_are_not_built(
         folder = source.parent.with_name(f"usage_date={day}")
         folder.mkdir()
         shutil.copy(source, folder)
-    assert skipped(location, "landed_days", noon()) == "the tables hold all that landed, 1 day"
+    assert skipped(location, "landed_days", noon()) == "the tables hold everything that landed, 1 day"
     assert requested(location, "landed_days", noon() + DAY) == [[today()]]
 
 
@@ -458,7 +458,7 @@ def test_nothing_on_disk_stops_no_sensor(locate: Locate, sandbox: Sandbox, data_
         location.data_dir.touch()
     assert requested(location, "closed_days", noon()) == [[before(2), yesterday()]]
     assert skipped(location, "settling_days", noon()) == "no day that closed lately has been fetched yet"
-    assert skipped(location, "landed_days", noon()) == "the tables hold all that landed, 0 days"
+    assert skipped(location, "landed_days", noon()) == "the tables hold everything that landed, 0 days"
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ def test_what_others_leave_on_disk_stops_no_sensor(place: Callable[[int], Locati
     (location.data_dir / path).write_text("not ours")
     assert requested(location, "closed_days", noon()) == [[before(2), yesterday()]]
     assert skipped(location, "settling_days", noon()) == "no day that closed lately has been fetched yet"
-    assert skipped(location, "landed_days", noon()) == "the tables hold all that landed, 0 days"
+    assert skipped(location, "landed_days", noon()) == "the tables hold everything that landed, 0 days"
 
 
 def test_what_others_tell_dagster_stops_no_sensor(place: Callable[[int], Location], put_in_flight: PutInFlight) -> None:
@@ -502,7 +502,7 @@ def test_what_others_tell_dagster_stops_no_sensor(place: Callable[[int], Locatio
     shutil.rmtree(location.data_dir, ignore_errors=True)
     assert requested(location, "closed_days", noon()) == [[before(2), yesterday()]]
     assert skipped(location, "settling_days", noon()) == "no day that closed lately has been fetched yet"
-    assert skipped(location, "landed_days", noon()) == "the tables hold all that landed, 0 days"
+    assert skipped(location, "landed_days", noon()) == "the tables hold everything that landed, 0 days"
 
 
 # Two ticks at once

@@ -68,7 +68,7 @@ def exported(location: Location, table: str) -> list[dict[str, object]]:
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-# What is wrong in an old warehouse, by the statement that makes it so.
+# Faults of an old warehouse, by the statement that makes each.
 WRONG: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "lengths": (
@@ -133,7 +133,7 @@ def test_a_data_folder_of_version_0_1_is_brought_up_to_date_by_the_sensors(
 
     launched, reason = tick_until_done(landed, "landed_days")
     assert launched == [span]
-    assert reason == f"the tables hold all that landed, {COUNT} days"
+    assert reason == f"the tables hold everything that landed, {COUNT} days"
     assert_exact(landed.warehouse, all_records(span))
     for table in DAILY_TABLES:
         assert columns(landed.warehouse, table.name) == [(column.name, column.type) for column in table.columns]
@@ -149,7 +149,7 @@ def test_an_up_to_date_folder_is_left_alone(landed: Location, script: Script, sp
         return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in kept}
 
     before = files()
-    assert tick_until_done(landed, "landed_days") == ([], f"the tables hold all that landed, {COUNT} days")
+    assert tick_until_done(landed, "landed_days") == ([], f"the tables hold everything that landed, {COUNT} days")
     assert files() == before
     assert script.paths == []
 

@@ -101,11 +101,13 @@ def test_the_export_of_findings_follows_a_run_that_was_killed_before_it_exported
         raise KeyboardInterrupt
 
     for record, name in ((bad, "1"), (good, "2")):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        files = [land(tmp_path, name, [record])]
+        with monkeypatch.context() as patch:
             patch.setattr(exports, "export", killed)
             patch.setattr(exports, "remove_export", killed)
-            build(warehouse, FIRST, [land(tmp_path, name, [record])])
-        build(warehouse, FIRST, [land(tmp_path, name, [record])])
+            with pytest.raises(KeyboardInterrupt):
+                build(warehouse, FIRST, files)
+        build(warehouse, FIRST, files)
         assert file.exists() == bool(read(warehouse.path, "check_findings")) == (record is bad)
 
 

@@ -1,4 +1,4 @@
--- What several tables share. Temporary, so every connection makes them again.
+-- Macros that several tables share. Temporary, so every connection makes them again.
 
 -- A time given as text, in UTC; NULL if it is not a time. A plain cast to TIMESTAMP would silently drop an offset, and
 -- one to TIMESTAMPTZ would read a time without an offset in the session's own zone.

@@ -1,4 +1,4 @@
--- Records of the day whose cdr_id stands in the table once more, on the day itself or within 7 days of it.
+-- Records of the day whose cdr_id is in the table a second time, on the day itself or within 7 days of it.
 WITH day AS (
     SELECT cdr_id FROM call_detail_records WHERE usage_date = $usage_date
 ),

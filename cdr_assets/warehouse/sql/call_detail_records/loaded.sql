@@ -1,4 +1,5 @@
--- What the load brought: rows, rows that repeat a cdr_id, rows that DuckDB could not read, rows with a part to look at.
+-- Counts the rows of the load: all, those that repeat a cdr_id, those that DuckDB could not read, and those for
+-- update_lost_parts.sql to look at.
 SELECT
     count(*) AS records,
     count(cdr_id) - count(DISTINCT cdr_id) AS repeated,

@@ -6,5 +6,5 @@ SELECT
     room_disconnect_dt::VARCHAR AS room_disconnect_dt
 FROM call_detail_records
 WHERE usage_date = $usage_date
-  -- All three are whole milliseconds: half of one keeps a difference of just a second on the right side.
+  -- All three are whole milliseconds. The half millisecond keeps rounding from reporting a difference of one second.
   AND abs(room_duration_s::DOUBLE - date_diff('millisecond', room_connect_dt, room_disconnect_dt) / 1000) > 1.0005;

@@ -1,4 +1,4 @@
--- Removes what is kept about a check and day.
+-- Removes the finding of a check on a day.
 DELETE FROM check_findings
 WHERE usage_date = $usage_date
   AND asset = $asset

@@ -1,4 +1,4 @@
--- Keeps a finding.
+-- Adds a finding.
 INSERT INTO check_findings BY NAME
 SELECT
     $usage_date AS usage_date,

@@ -1,0 +1,41 @@
+"""The checks on answers of EnableX, which no SQL statement can evaluate. Knows no Dagster."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from cdr_assets.landing.ingest import IngestResult
+from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.warehouse.checks import Finding
+from cdr_assets.warehouse.table import Check
+
+NO_RECORD_WAS_SET_ASIDE = Check(
+    "no_record_was_set_aside",
+    "Every record of the answer was valid. Invalid ones are in the quarantine folder, with the reason.",
+    "Read the quarantine files named in the sample. A record that EnableX fixes lands when its day is fetched again.",
+)
+NO_RECORD_VANISHED_UPSTREAM = Check(
+    "no_record_vanished_upstream",
+    "The answer holds every record that landed for the day before. Records that it lacks are kept.",
+    "Expected once EnableX lets CDRs expire; on a recent day, ask EnableX. To drop them, materialize the day with "
+    "replace: true.",
+)
+ROUTES_AGREE = Check(
+    "routes_agree",
+    "The room and conference routes return the same records and minutes as the table. Sampled once per fetching run: "
+    "the busiest rooms and some conferences of its last day.",
+    "Records that only the routes had have landed, and their days are rebuilt. Ask EnableX about records that only the "
+    "table has, and about minutes that differ. CDR_AGREEMENT_SAMPLE sets how many are sampled; 0 turns the check off.",
+)
+INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM)
+
+
+def ingest_findings(day: date, ingested: IngestResult) -> list[Finding]:
+    """The findings of the checks on answers, for the day's answer."""
+    files = ({"file": "/".join(file.parts[-2:])} for file in sorted(ingested.quarantine_files))
+    quarantined = sum(ingested.quarantined.values())
+    vanished = ingested.changes[day].vanished
+    return [
+        Finding(PERIOD_CDR, NO_RECORD_WAS_SET_ASIDE, day, quarantined, list(files)),
+        Finding(PERIOD_CDR, NO_RECORD_VANISHED_UPSTREAM, day, vanished, [{"vanished_records": vanished}]),
+    ]

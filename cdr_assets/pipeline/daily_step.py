@@ -1,0 +1,97 @@
+"""The step of a run of the daily assets: it does the run's days, and yields what Dagster records of them.
+
+Dagster's context stays on the step's own thread. Everything else is done by DailyRun, which knows no Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeAlias
+
+import dagster as dg
+
+from cdr_assets.database import WarehouseError
+from cdr_assets.days import describe_days
+from cdr_assets.pipeline import checks, events
+from cdr_assets.pipeline.answer_checks import ROUTES_AGREE
+from cdr_assets.pipeline.daily_run import DailyRun
+from cdr_assets.pipeline.failures import failure
+from cdr_assets.pipeline.live_run import PARTITION_TAG
+from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS
+
+Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+@dataclass(frozen=True)
+class DailyStep:
+    """The step of one run. `enablex` is put on every materialization: which EnableX the records are of.
+
+    `fetch_concurrency` days are fetched in parallel. `sample` rooms, and as many conferences, are asked for by the
+    check routes_agree; with 0 it is turned off.
+    """
+
+    context: dg.AssetExecutionContext
+    run: DailyRun
+    enablex: str
+    fetch_concurrency: int
+    sample: int
+
+    def events(self) -> Iterator[Event]:
+        """Materializes the selected assets; without any, evaluates the selected checks on every day."""
+        assets = {key.to_user_string() for key in self.context.selected_asset_keys}
+        yield from self._materialize(assets) if assets else self._evaluate_checks()
+
+    def _materialize(self, assets: set[str]) -> Iterator[Event]:
+        """Does the days of the run that are left. If a day fails, what it completed is still recorded."""
+        days = events.days_left(self.context)
+        left = list(days)
+        fetches = PERIOD_CDR in assets
+        try:
+            for outcome in self.run.fetch_and_build(days, self.fetch_concurrency) if fetches else self.run.build(days):
+                yield from events.recorded(outcome, self.run.zone, self.enablex)
+                left.remove(outcome.day)
+            if days and self.sample and fetches and CALL_DETAIL_RECORDS.name in assets:
+                self.run.reconcile(days[-1], self.sample)
+            for outcome in self.run.build(self._days_to_build_again(days)):
+                yield from events.recorded(outcome, self.run.zone, self.enablex)
+        except Exception as error:
+            # The results of the days that were done are not lost with the day that failed.
+            with suppress(WarehouseError):
+                yield from self._results(assets)
+            done = [day for day in days if day not in left]
+            outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
+            raise failure(self.context, error, left[0] if left else None, outlook) from error
+        yield from self._results(assets)
+
+    def _days_to_build_again(self, days: Collection[date]) -> list[date]:
+        """Days of the run that later answers added to, and other partitions that lost records to days of the run."""
+        partitions = self.context.assets_def.partitions_def
+        lost_records = {
+            day
+            for day in self.run.days_due
+            if self.run.zone.files(day) and partitions and partitions.has_partition_key(day.isoformat())
+        }
+        return sorted(lost_records | self.run.days_to_rebuild.intersection(days))
+
+    def _evaluate_checks(self) -> Iterator[Event]:
+        """Looks at every day again: "Execute" on checks in the UI starts a run without a partition."""
+        selected = self.context.selected_asset_check_keys
+        names = {key.name for key in selected}
+        self.run.look_again(names)
+        if ROUTES_AGREE.name in names:
+            for day in self.run.days_to_reconcile():
+                self.run.reconcile(day, self.sample)
+        yield from self._results({key.asset_key.to_user_string() for key in selected})
+
+    def _results(self, assets: set[str]) -> Iterator[Event]:
+        """The results of the assets' checks."""
+        # A run from the UI plans a result per check and partition. One that gets no result is shown as skipped.
+        partition = self.context.run.tags.get(PARTITION_TAG)
+        planned = dict.fromkeys(self.context.selected_asset_check_keys, partition)
+        with self.run.connection() as connection:
+            found = list(checks.evaluations(connection, self.run.looked_at, assets, self.sample > 0, planned))
+        yield from found
