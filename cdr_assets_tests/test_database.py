@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Event, Thread
 
 import duckdb
 import pytest
@@ -177,3 +180,70 @@ def test_an_error_ends_the_lease(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt), lease.connection():
         raise KeyboardInterrupt
     assert can_be_written_elsewhere(path)
+
+
+# Permissions
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[], int]]:
+    """The umask of the process, which the test starts with 022."""
+    former = os.umask(0o022)
+
+    def umask() -> int:
+        present = os.umask(0o022)
+        os.umask(present)
+        return present
+
+    yield umask
+    os.umask(former)
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_the_umask_is_as_before_when_the_file_is_closed(
+    path: Path, umask: Callable[[], int], error: type[BaseException] | None
+) -> None:
+    with suppress(ValueError, KeyboardInterrupt), Database(path).connect():
+        assert umask() == 0o077
+        if error:
+            raise error
+    assert umask() == 0o022
+
+
+def test_the_umask_is_as_before_when_the_file_cannot_be_opened(tmp_path: Path, umask: Callable[[], int]) -> None:
+    def fail(_: database.Connection) -> None:
+        raise ValueError("not prepared")
+
+    (tmp_path / "text").write_bytes(b"not a database\n" * 1_000)
+    with pytest.raises(WarehouseError), Database(tmp_path / "text").connect():
+        pytest.fail("opened a file that is not DuckDB's")
+    assert umask() == 0o022
+    with pytest.raises(ValueError, match="not prepared"), Database(tmp_path / "cdr.duckdb", fail).connect():
+        pytest.fail("opened a file that could not be prepared")
+    assert umask() == 0o022
+
+
+def test_the_umask_is_as_before_when_the_last_of_several_threads_closes_its_file(
+    tmp_path: Path, umask: Callable[[], int]
+) -> None:
+    opened, first_may_close, second_may_close = Barrier(3), Event(), Event()
+
+    def hold(name: str, may_close: Event) -> None:
+        with Database(tmp_path / name).connect():
+            opened.wait(20)
+            may_close.wait(20)
+
+    threads = [
+        Thread(target=hold, args=arguments, daemon=True)
+        for arguments in (("a.duckdb", first_may_close), ("b.duckdb", second_may_close))
+    ]
+    for thread in threads:
+        thread.start()
+    opened.wait(20)
+    assert umask() == 0o077
+    first_may_close.set()
+    threads[0].join(20)
+    assert umask() == 0o077, "the other file is still open"
+    second_may_close.set()
+    threads[1].join(20)
+    assert umask() == 0o022

@@ -98,14 +98,15 @@ class Warehouse:
             kept = keep(connection, [look(connection, table, check, day) for check in table.checks], _now())
             # Before the commit: if the process is killed right after it, these days must be due.
             self.build_log.forget(tables_below(table), _days_below(table, day, rebuilt))
-        self._export_findings(connection, kept.changed_days)
+        self._export_findings(connection, kept.changed_days | self._exported_findings([day]))
         return rebuilt, [finding for finding in kept.still_open if finding.check.blocking]
 
     def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:
         """Replaces the kept findings of these checks on these days, and exports them."""
         with transaction(connection):
             kept = keep(connection, findings, _now())
-        self._export_findings(connection, kept.changed_days)
+        looked_at = {finding.usage_date for finding in findings}
+        self._export_findings(connection, kept.changed_days | self._exported_findings(looked_at))
 
     def acknowledge(self, check_name: str, first: date, last: date, note: str) -> list[date]:
         """Acknowledges the check's open findings on the days from `first` to `last`. Returns the days that had one."""
@@ -130,6 +131,10 @@ class Warehouse:
             asset=table.name,
         )
         return [row["usage_date"] for row in rows]
+
+    def _exported_findings(self, days: Iterable[date]) -> set[date]:
+        """Those of the days that have an export, which may be out of date: a killed run did not come to replace it."""
+        return {day for day in days if exports.exported_file(self.export_dir, CHECK_FINDINGS, day).exists()}
 
     def _export_findings(self, connection: Connection, days: Iterable[date]) -> None:
         """Exports the findings of these days again; a clean day has no file."""

@@ -16,10 +16,9 @@ from cdr_assets.warehouse.table import Table
 
 def export(connection: Connection, folder: Path, table: Table, days: Iterable[date]) -> None:
     """Writes the partitions of the table again. A reader sees the former file or the new one, never a part of it."""
-    folder = folder / table.name
-    _make_folder(folder)
+    _make_folder(folder / table.name)
     for day in days:
-        target = folder / f"{day}.parquet"
+        target = exported_file(folder, table, day)
         # Its name must not match the pattern that readers use.
         unfinished = target.with_suffix(f".{os.getpid()}")
         run(
@@ -36,11 +35,18 @@ def export(connection: Connection, folder: Path, table: Table, days: Iterable[da
 
 def remove_export(folder: Path, table: Table, day: date) -> None:
     """Removes the file of a partition that has no rows any more."""
-    (folder / table.name / f"{day}.parquet").unlink(missing_ok=True)
+    exported_file(folder, table, day).unlink(missing_ok=True)
+
+
+def exported_file(folder: Path, table: Table, day: date) -> Path:
+    """The file of a partition, whether it is there or not."""
+    return folder / table.name / f"{day}.parquet"
 
 
 def _make_folder(folder: Path) -> None:
+    """Makes the folder so that others can read it. One that exists keeps its permissions."""
     if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in (folder.parent, folder):
-            each.chmod(0o755)
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        # The umask is 077 while the warehouse is open. What a shared folder passes on, such as its group, stays.
+        folder.chmod(folder.stat().st_mode | 0o055)

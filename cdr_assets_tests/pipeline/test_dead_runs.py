@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler
+from itertools import islice
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +26,7 @@ from cdr_assets.definitions import code_location
 from cdr_assets.pipeline.project_runs import report_dead_runs
 from cdr_assets.pipeline.run_lock import RunLock, hold_run_lock, remove_abandoned_locks, run_lock
 from cdr_assets.sandbox.server import Sandbox
+from cdr_assets_tests.expected import assert_exact
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, plain_environment, record
 
@@ -122,20 +125,7 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
     environment = {**script.environment, "CDR_START_DATE": str(days[0]), "CDR_SETTLE_MINUTES": "0"}
     location = locate(environment, tmp_path / "data")
     location = Location(location.definitions, home, location.data_dir)
-    command = subprocess.Popen(
-        [*MATERIALIZE, "--partition-range", f"{days[0]}...{days[-1]}"],
-        env={
-            **plain_environment(),
-            **environment,
-            "CDR_DATA_DIR": str(location.data_dir),
-            "DAGSTER_HOME": home.root_directory,
-        },
-        cwd=tmp_path,
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command = start_command(location, environment, days)
     assert asked.wait(PATIENCE_S)
     assert command.stdout is not None
     assert any("Materialized value conference_usage" in line for line in command.stdout), "the first day was not done"
@@ -157,6 +147,77 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
     left = days_between(days[1], now.date() - DAY)
     assert requested == [f"{left[0]}...{left[-1]}"]
     assert list((location.data_dir / "runs").iterdir()) == []
+
+
+def test_a_command_killed_at_day_20_of_31_is_executed_again_for_the_11_days_that_are_left(
+    home: dg.DagsterInstance, locate: Locate, script: Script, tmp_path: Path
+) -> None:
+    first = FIRST.date() - DAY * 31
+    days = days_between(first, first + DAY * 30)
+
+    def stall(handler: BaseHTTPRequestHandler) -> None:
+        handler.connection.recv(1)  # until the client is gone
+        handler.close_connection = True
+
+    # One conference goes on through all days, over the kill too.
+    records = {day: record(f"a-{day}", day) for day in days}
+    for day in days:
+        script.holds(day, records[day])
+    script.answers_with(days[20], stall)
+    environment = {**script.environment, "CDR_START_DATE": str(first), "CDR_AGREEMENT_SAMPLE": "0"}
+    location = locate(environment, tmp_path / "data")
+    location = Location(location.definitions, home, location.data_dir)
+    command = start_command(location, environment, days)
+    assert command.stdout is not None
+    done = (line for line in command.stdout if "Materialized value conference_usage" in line)
+    assert len(list(islice(done, 20))) == 20, "day 20 was not done"
+    wait_until(lambda: len(location.materialized_days("conference_usage")) == 20)
+    os.killpg(command.pid, signal.SIGKILL)
+    command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == -signal.SIGKILL
+
+    (killed,) = home.get_runs()
+    script.holds(days[20], records[days[20]])
+    script.paths.clear()
+    again = location.definitions.resolve_job_def("daily_cdr").execute_in_process(
+        instance=home,
+        tags={
+            **{name: tag for name, tag in killed.tags.items() if "partition_range" in name},
+            "dagster/parent_run_id": killed.run_id,
+            "dagster/root_run_id": killed.run_id,
+        },
+    )
+    assert again.success
+    assert sorted(script.paths) == [f"/cdr/period/{day}/{day}" for day in days[20:]]
+    assert len(script.paths) == 11
+    assert location.materialized_days("conference_usage") == set(map(str, days))
+    assert_exact(location.warehouse, records.values())
+
+
+def start_command(location: Location, environment: dict[str, str], days: list[date]) -> subprocess.Popen[str]:
+    """Dagster's own command over a range, in a process group of its own."""
+    return subprocess.Popen(
+        [*MATERIALIZE, "--partition-range", f"{days[0]}...{days[-1]}"],
+        env={
+            **plain_environment(),
+            **environment,
+            "CDR_DATA_DIR": str(location.data_dir),
+            "DAGSTER_HOME": location.instance.root_directory,
+        },
+        cwd=location.data_dir.parent,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Waits for what another process writes: it says it on its output first."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
 
 
 def test_a_failed_command_says_which_day_failed(

@@ -6,6 +6,7 @@ import shutil
 from datetime import date
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 
 import dagster as dg
 import pytest
@@ -16,7 +17,7 @@ from cdr_assets_tests.holding import QUEUES, WRITES, held
 from cdr_assets_tests.location import Location, Script, record
 
 DAY = date(2026, 11, 2)
-PATIENCE_S = 60
+PATIENCE_S = 30
 
 
 @pytest.mark.parametrize("how", [WRITES, QUEUES])
@@ -43,9 +44,11 @@ def test_a_run_that_waits_for_the_warehouse_says_who_holds_it(
 def waiting_lines(instance: dg.DagsterInstance, run: Thread) -> list[str]:
     """What the run says of its wait, as soon as it says something."""
     lines: list[str] = []
+    deadline = monotonic() + PATIENCE_S
     while not lines:
         run.join(0.1)
         assert run.is_alive(), "it did not wait"
+        assert monotonic() < deadline, "it waited and did not say so"
         logs = [entry for each in instance.get_runs() for entry in instance.all_logs(each.run_id)]
         lines = [entry.user_message for entry in logs if entry.user_message.startswith("Waiting for ")]
     return lines

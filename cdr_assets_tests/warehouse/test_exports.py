@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from time import monotonic
 
 import duckdb
+import pytest
 
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.warehouse import exports
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import assert_exact, in_order, read
 from cdr_assets_tests.reference import Record
-from cdr_assets_tests.warehouse.landed import land
+from cdr_assets_tests.warehouse.landed import build, land
 
 FIRST = date(2026, 9, 1)
 WRITERS, DAYS_EACH, RECORDS_A_DAY = 32, 2, 40
@@ -84,3 +87,85 @@ def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees
         names = [column[0] for column in result.description]
         published = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         assert in_order(published) == in_order(read(tmp_path / "cdr.duckdb", table))
+
+
+def test_the_export_of_findings_follows_a_run_that_was_killed_before_it_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(tmp_path / "cdr.duckdb")
+    file = tmp_path / "published" / "check_findings" / f"{FIRST}.parquet"
+    bad: Record = {"cdr_id": "a", "trans_date": f"{FIRST}T10:00:00Z", "sigserver": {"duration": "an hour"}}
+    good = {**bad, "sigserver": {"duration": 3600}}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for record, name in ((bad, "1"), (good, "2")):
+        files = [land(tmp_path, name, [record])]
+        with monkeypatch.context() as patch:
+            patch.setattr(exports, "export", killed)
+            patch.setattr(exports, "remove_export", killed)
+            with pytest.raises(KeyboardInterrupt):
+                build(warehouse, FIRST, files)
+        build(warehouse, FIRST, files)
+        assert file.exists() == bool(read(warehouse.path, "check_findings")) == (record is bad)
+
+
+# Permissions
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    former = os.umask(0o022)
+    yield
+    os.umask(former)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+
+
+def export_a_day(tmp_path: Path, export_dir: Path | None) -> Warehouse:
+    """Builds and exports a day with a finding, twice: also a file that is replaced has its permissions."""
+    warehouse = Warehouse(tmp_path / "data" / "cdr.duckdb", export_dir)
+    record = {"cdr_id": "a", "trans_date": f"{FIRST}T10:00:00Z", "room": {"room_id": "r", "duration": "an hour"}}
+    for name in ("1", "2"):
+        build(warehouse, FIRST, [land(tmp_path, name, [record])])
+    return warehouse
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_exports_outside_can_be_read_by_others_and_the_data_folder_cannot(tmp_path: Path) -> None:
+    export_dir = tmp_path / "srv" / "bi" / "cdr"
+    warehouse = export_a_day(tmp_path, export_dir)
+    tables = ("room_usage", "conference_usage", "check_findings")
+    assert modes(tmp_path / "srv") == {
+        "bi": 0o755,
+        "bi/cdr": 0o755,
+        **{f"bi/cdr/{table}": 0o755 for table in tables},
+        **{f"bi/cdr/{table}/{FIRST}.parquet": 0o644 for table in tables},
+    }
+    assert (tmp_path / "srv").stat().st_mode & 0o777 == 0o755
+    assert warehouse.path.parent.stat().st_mode & 0o777 == 0o700
+    own = modes(warehouse.path.parent)
+    assert own["cdr.duckdb"] == own["cdr.duckdb.lock"] == 0o600
+    assert not (warehouse.path.parent / "published").exists()
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_folders_of_somebody_else_keep_their_permissions(tmp_path: Path) -> None:
+    export_dir = tmp_path / "srv"
+    export_dir.mkdir()
+    export_dir.chmod(0o2750)
+    export_a_day(tmp_path, export_dir)
+    assert export_dir.stat().st_mode & 0o7777 == 0o2750
+    assert (export_dir / "room_usage").stat().st_mode & 0o7777 == 0o2755, "its group is passed on"
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_exports_in_the_data_folder_are_behind_its_own_permissions(tmp_path: Path) -> None:
+    warehouse = export_a_day(tmp_path, None)
+    assert warehouse.path.parent.stat().st_mode & 0o777 == 0o700
+    own = modes(warehouse.path.parent)
+    assert own["published"] == own["published/room_usage"] == 0o755
+    assert own[f"published/room_usage/{FIRST}.parquet"] == 0o644
