@@ -21,12 +21,16 @@ from types import FrameType
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 import cdr_assets
 from cdr_assets.definitions import code_location
+from cdr_assets.landing.zone import LandingZone
 from cdr_assets.sandbox.calls import records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.location import SETTINGS, Locate, Script, plain_environment, record
 from cdr_assets_tests.reference import Record
@@ -230,16 +234,35 @@ def test_many_processes_write_one_day_at_once(forking: Any, sandbox: Sandbox, tm
     assert temporary_files(tmp_path) == []
 
 
+def findings(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """What the checks found on the day."""
+    return {row["check_name"]: row["count"] for row in rows}
+
+
+def built_entries(data_dir: Path) -> set[str]:
+    """The partitions in the build log, with the statements that built them from what landed."""
+    log = Warehouse(data_dir / "cdr.duckdb").build_log
+    landed = LandingZone(data_dir)
+    return {
+        f"{table.name} {day} by {table.fingerprint}"
+        for table in DAILY_TABLES
+        for day, version in log.landing_versions(table).items()
+        if version == landed.version(day)
+    }
+
+
 def test_a_run_killed_at_any_step_leaves_whole_partitions_and_the_next_run_mends_the_rest(
     forking: Any, locate: Locate, script: Script, tmp_path: Path
 ) -> None:
-    vanishing, changing = record("vanishing", DAY), record("changing", DAY)
-    changed = {**changing, "room": {"room_id": "other", "duration": 90}}
+    # What the checks find changes too: the former answer lost a field, the latter has a record that is not valid.
+    vanishing, changing = record("vanishing", DAY), record("changing", DAY, sigserver={"duration": "long"})
+    changed = {**changing, "room": {"room_id": "other", "duration": 90}, "sigserver": {"duration": 90}}
     before = locate(script.environment)
     script.holds(DAY, vanishing, changing)
     assert before.run(DAY).success
     former = {table: in_order(read(before.warehouse, table)) for table in TABLES}
-    script.holds(DAY, changed, record("new", DAY), record("spilled", DAY + timedelta(days=1)))
+    formerly_found = findings(read(before.warehouse, "check_findings"))
+    script.holds(DAY, changed, record("new", DAY), record("spilled", DAY + timedelta(days=1)), {"cdr_id": "undated"})
 
     def start(data_dir: Path, fatal_step: int = 0) -> tuple[Any, Any]:
         environment = {**script.environment, "CDR_AGREEMENT_SAMPLE": "0", "CDR_DATA_DIR": str(data_dir)}
@@ -257,6 +280,10 @@ def test_a_run_killed_at_any_step_leaves_whole_partitions_and_the_next_run_mends
     assert steps.value > 1_000
     latter = {table: in_order(read(whole / "cdr.duckdb", table)) for table in TABLES}
     assert all(former[table] != latter[table] for table in TABLES)
+    found = findings(read(whole / "cdr.duckdb", "check_findings"))
+    assert len(built_entries(whole)) == len(TABLES)
+    assert formerly_found == {"no_field_was_lost_to_its_type": 1}
+    assert found == {"no_record_was_set_aside": 1, "no_record_vanished_upstream": 1}
 
     chance, moments = Random(), 8
     # Threads that wait for each other do not take the same number of steps each time: the very last ones are spared.
@@ -267,10 +294,20 @@ def test_a_run_killed_at_any_step_leaves_whole_partitions_and_the_next_run_mends
     for data_dir in killed.values():
         for table in TABLES:
             assert in_order(read(data_dir / "cdr.duckdb", table)) in (former[table], latter[table]), data_dir
+        # The findings of a table are those of its rows.
+        is_built = in_order(read(data_dir / "cdr.duckdb", "call_detail_records")) == latter["call_detail_records"]
+        kept = findings(read(data_dir / "cdr.duckdb", "check_findings"))
+        assert ("no_field_was_lost_to_its_type" in kept) == (not is_built), data_dir
+        assert kept.items() <= (formerly_found | found).items(), data_dir
     assert ends([start(data_dir) for data_dir in killed.values()]) == [0] * len(killed)
     for data_dir in killed.values():
         assert_exact(data_dir / "cdr.duckdb", [vanishing, changed, record("new", DAY)])
         assert temporary_files(data_dir) == [], data_dir
+        kept_rows = read(data_dir / "cdr.duckdb", "check_findings")
+        assert findings(kept_rows) == found, data_dir
+        exported = duckdb.execute(f"SELECT check_name, count FROM '{data_dir}/published/check_findings/*.parquet'")
+        assert dict(exported.fetchall()) == found, data_dir
+        assert built_entries(data_dir) == built_entries(whole), data_dir
 
 
 def test_a_killed_command_leaves_nothing_that_the_next_run_minds(
