@@ -246,3 +246,20 @@ def test_rebuild_asks_nothing(locate: Locate, sandbox: Sandbox) -> None:
     assert "routes_agree" not in checks(result)
     assert sandbox.requests == []
     assert_exact(location.warehouse, chain.from_iterable(records_of_day(SETTINGS, day) for day in (BEFORE, DAY)))
+
+
+def test_execute_asks_for_the_last_day_and_for_the_days_that_did_not_agree(sampling: Location, script: Script) -> None:
+    script.holds(DAY, in_no_conference("a"), in_no_conference("gone"))
+    script.holds(NEXT, record("b", NEXT, conf_num=None))
+    room_answers(script, in_no_conference("a"))
+    script.answers[f"/cdr/room-period/r/{NEXT}/{NEXT}"] = holding(record("b", NEXT, conf_num=None))
+    assert red(sampling.run(DAY)) == ["routes_agree"]
+    assert red(sampling.run(NEXT)) == ["routes_agree"]
+    room_answers(script, in_no_conference("a"), in_no_conference("gone"))
+    script.paths.clear()
+    job = sampling.definitions.resolve_implicit_global_asset_job_def()
+    execute = job.get_subset(asset_selection=set(), asset_check_selection={ROUTES})
+    result = execute.execute_in_process(instance=sampling.instance)
+    assert red(result) == []
+    assert routes_agree(result).description == f"No open finding. Looked at in this run: {DAY}...{NEXT}."
+    assert script.paths == [f"/cdr/room-period/r/{day}/{day}" for day in (DAY, NEXT)]
