@@ -17,7 +17,7 @@ test: .venv/installed-test .venv/duckdb-1.5
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PYTHONPATH=.venv/duckdb-1.5 $(BIN)/python -m pytest cdr_assets_tests/warehouse cdr_assets_tests/landing
+	PYTHONPATH=.venv/duckdb-1.5 $(BIN)/python -m pytest -n 2 --dist worksteal cdr_assets_tests/warehouse cdr_assets_tests/landing
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 # Speed and memory compared with what people would use instead: a table, and bench.json. BENCH="--quick" for a first look.
