@@ -42,6 +42,8 @@ class DailyRun:
         """The days on which each check of an asset was looked at in this run."""
         self.days_to_rebuild: set[date] = set()
         """Days that changed in the landing zone after this run built them, or that it does not build."""
+        self.loaded_days: set[date] = set()
+        """Days whose records this run typed again."""
         self.days_due: set[date] = set()
         """Days that lost records to a day that this run built, so that their usage is due to be built again."""
         self.zone = zone
@@ -95,6 +97,8 @@ class DailyRun:
             for partition in outcome.built:
                 self.days_due.update(partition.days_due)
                 if not partition.was_current:
+                    if partition.table is CALL_DETAIL_RECORDS:
+                        self.loaded_days.add(outcome.day)
                     self._note(partition.table.name, partition.table.checks, outcome.day)
             if self._tables and not outcome.error:
                 self.days_to_rebuild.discard(outcome.day)

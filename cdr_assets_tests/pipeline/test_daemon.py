@@ -144,7 +144,13 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
     daemon.wait_until("the tables were exact", exact)
 
     with dg.DagsterInstance.from_config(str(daemon.home)) as instance:
-        daemon.wait_until("every sensor was at rest", lambda: all(at_rest(instance, sensor) for sensor in SENSORS))
+        daemon.wait_until(
+            "every sensor was at rest and no run was under way",
+            lambda: (
+                all(at_rest(instance, sensor) for sensor in SENSORS)
+                and instance.get_runs_count(dg.RunsFilter(statuses=IN_FLIGHT)) == 0
+            ),
+        )
         requests, seen = len(sandbox.requests), len(ticks(instance, "settling_days"))
         daemon.wait_until("the next tick had passed", lambda: len(ticks(instance, "settling_days")) > seen)
         assert len(sandbox.requests) == requests

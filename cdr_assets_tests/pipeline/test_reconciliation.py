@@ -263,3 +263,14 @@ def test_execute_asks_for_the_last_day_and_for_the_days_that_did_not_agree(sampl
     assert red(result) == []
     assert routes_agree(result).description == f"No open finding. Looked at in this run: {DAY}...{NEXT}."
     assert script.paths == [f"/cdr/room-period/r/{day}/{day}" for day in (DAY, NEXT)]
+
+
+def test_a_day_that_is_current_is_not_compared_again(sampling: Location, script: Script) -> None:
+    script.holds(DAY, in_no_conference("a"))
+    room_answers(script, in_no_conference("a"))
+    sampling.run(DAY)
+    script.paths.clear()
+    result = sampling.run(DAY)
+    assert result.success
+    assert "routes_agree" not in checks(result)
+    assert script.paths == [f"/cdr/period/{DAY}/{DAY}"]
