@@ -100,8 +100,3 @@ def tables_below(table: Table) -> list[Table]:
     """The tables that are built from `table`, directly or not."""
     below = [each for each in DAILY_TABLES if table in each.sources]
     return [*below, *(further for each in below for further in tables_below(each))]
-
-
-def table(name: str) -> Table:
-    """The table of that name. Raises KeyError if there is none."""
-    return {each.name: each for each in TABLES}[name]

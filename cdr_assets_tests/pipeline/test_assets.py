@@ -20,8 +20,7 @@ from cdr_assets.sandbox.calls import Settings, Shape, records_of_day
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import look
-from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS
-from cdr_assets.warehouse.tables import table as table_named
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, checks, failure, record, red, sample_of
@@ -30,6 +29,7 @@ from cdr_assets_tests.reference import Record, utc_day
 DAY = date(2026, 11, 2)
 NEXT = DAY + timedelta(days=1)
 ASSETS = ("period_cdr", *TABLES)
+BY_NAME = {table.name: table for table in DAILY_TABLES}
 HTML = answer(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"})
 
 
@@ -91,7 +91,7 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
 def test_dagster_shows_the_columns_of_each_table(location: Location, table: str) -> None:
     schema = location.definitions.resolve_assets_def(table).metadata_by_key[dg.AssetKey(table)]["dagster/column_schema"]
     shown = [(column.name, column.type, column.description) for column in schema.columns]
-    assert shown == list(table_named(table).columns)
+    assert shown == list(BY_NAME[table].columns)
     assert all(description for _, _, description in shown)
 
 
@@ -673,7 +673,7 @@ def test_materializations_say_which_data_and_which_code_they_are_of(location: Lo
     (landed,) = location.landed()
     assert versions("period_cdr")["dagster/data_version"]
     for table in TABLES:
-        assert versions(table)["dagster/code_version"] == table_named(table).fingerprint
+        assert versions(table)["dagster/code_version"] == BY_NAME[table].fingerprint
         assert versions(table)["dagster/data_version"].startswith(versions("period_cdr")["dagster/data_version"])
     before = {table: versions(table) for table in TABLES}
     assert location.run(DAY, assets=TABLES).success
