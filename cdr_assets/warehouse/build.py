@@ -66,10 +66,10 @@ class Warehouse:
         check has an open finding; else BlockedByCheck is raised. If records moved here from other days, the tables
         below are due to be built again for those days. `skip_current` leaves a day alone whose tables all are current.
         """
-        if skip_current and all(self.build_log.is_built(table, day, landed.version(day)) for table in tables):
+        version = landed.version(day) if skip_current else ""
+        if skip_current and all(self.build_log.is_built(table, day, version) for table in tables):
             for table in tables:
-                row_count = count_rows(connection, table, day)
-                yield BuiltPartition(table, row_count, landed.version(day), was_current=True)
+                yield BuiltPartition(table, count_rows(connection, table, day), version, was_current=True)
             return
         landing_version: str | None = None
         for table in tables:

@@ -25,24 +25,22 @@ class BuildLog:
 
     def write(self, table: Table, day: date, landing_version: str) -> None:
         """Notes that the partition was built from these landing files by the table's present SQL."""
-        entries = self._folder / table.name
-        entries.mkdir(parents=True, exist_ok=True)
-        entry = f"{day}.{landing_version}.{table.fingerprint}"
-        (entries / entry).touch()
-        for older in entries.glob(f"{day}.*"):
-            if older.name != entry:
-                older.unlink(missing_ok=True)
+        entry = self._entry(table, day, landing_version)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.touch()
+        for other in self._entries_of_day(table, day):
+            if other != entry:
+                other.unlink(missing_ok=True)
 
     def is_built(self, table: Table, day: date, landing_version: str) -> bool:
-        """Whether the partition was built from these landing files by the table's SQL of today."""
-        entry = self._folder / table.name / f"{day}.{landing_version}.{table.fingerprint}"
-        return self._warehouse.exists() and entry.exists()
+        """Whether the partition was built from these landing files by the table's present SQL."""
+        return self._warehouse.exists() and self._entry(table, day, landing_version).exists()
 
     def forget(self, tables: Iterable[Table], days: Collection[date]) -> None:
         """Drops the entries of these days: their partitions are due to be built again."""
         for table in tables:
             for day in days:
-                for entry in (self._folder / table.name).glob(f"{day}.*"):
+                for entry in self._entries_of_day(table, day):
                     entry.unlink(missing_ok=True)
 
     def landing_versions(self, table: Table) -> dict[date, str]:
@@ -60,6 +58,12 @@ class BuildLog:
         """Forgets every partition: the warehouse is new."""
         for entry in self._folder.glob("*/*"):
             entry.unlink(missing_ok=True)
+
+    def _entry(self, table: Table, day: date, landing_version: str) -> Path:
+        return self._folder / table.name / f"{day}.{landing_version}.{table.fingerprint}"
+
+    def _entries_of_day(self, table: Table, day: date) -> Iterator[Path]:
+        return (self._folder / table.name).glob(f"{day}.*")
 
     def _entries(self, table: Table) -> Iterator[tuple[date, str, str]]:
         if not self._warehouse.exists():
