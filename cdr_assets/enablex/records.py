@@ -34,9 +34,14 @@ _MANY_BRACKETS = re.compile(rb"[^\n]{%d}" % (MAX_RECORD_DEPTH + 1))
 class Lines:
     """Valid records, as received, one per line."""
 
-    count: int
+    ids: Sequence[str]
+    """The cdr_id of each."""
     text: bytes
     """Each line ends with a newline. Newlines between the tokens of a record became spaces; nothing else changed."""
+
+    @property
+    def count(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class _Invalid(Exception):
 _HEADS = msgspec.json.Decoder(list[_Head])
 _RAW_HEAD = msgspec.json.Decoder(_RawHead)
 _TIME = msgspec.json.Decoder(datetime)
+_TEXT = msgspec.json.Decoder(str)
 
 
 def to_batch(array: bytes, elements: Sequence[msgspec.Raw | bytes]) -> Batch:
@@ -83,16 +89,17 @@ def to_batch(array: bytes, elements: Sequence[msgspec.Raw | bytes]) -> Batch:
 
     Records are checked all at once where that is possible, and one by one otherwise. Both ways give the same.
     """
-    day = _common_day(array)
-    if day is not None:
+    common = _common_day(array)
+    if common is not None:
+        day, ids = common
         text = b"\n".join([*elements, b""])
         if _is_utf8(text) and _is_plain(text, len(elements)):
-            return Batch({day: Lines(len(elements), text)})
+            return Batch({day: Lines(ids, text)})
     return _one_by_one([bytes(element) for element in elements])
 
 
-def _common_day(array: bytes) -> date | None:
-    """The UTC day of all records, where one look shows that all are valid and of one day; else None."""
+def _common_day(array: bytes) -> tuple[date, list[str]] | None:
+    """The UTC day of all records and their ids, where one look shows that all are valid and of one day; else None."""
     if len(array) > MAX_RECORD_BYTES:
         return None
     try:
@@ -104,7 +111,8 @@ def _common_day(array: bytes) -> date | None:
         alike = midnight < min(times) and max(times) < midnight + timedelta(days=1)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, TypeError):
         return None
-    return day if alike and all(head.cdr_id != "" for head in heads) else None
+    ids = [str(head.cdr_id) for head in heads]
+    return (day, ids) if alike and all(ids) else None
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -128,18 +136,21 @@ def _is_plain(text: bytes, count: int) -> bool:
 
 
 def _one_by_one(records: list[bytes]) -> Batch:
-    days: dict[date, list[bytes]] = {}
+    days: dict[date, tuple[list[str], list[bytes]]] = {}
     quarantined: list[Quarantined] = []
     for record in records:
         try:
-            days.setdefault(_day(record), []).append(record.translate(_ONE_LINE) + b"\n")
+            day, cdr_id = _day_and_id(record)
+            ids, lines = days.setdefault(day, ([], []))
+            ids.append(cdr_id)
+            lines.append(record.translate(_ONE_LINE) + b"\n")
         except _Invalid as invalid:
             quarantined.append(Quarantined(record, str(invalid), _readable_day(record)))
-    return Batch({day: Lines(len(lines), b"".join(lines)) for day, lines in days.items()}, quarantined)
+    return Batch({day: Lines(ids, b"".join(lines)) for day, (ids, lines) in days.items()}, quarantined)
 
 
-def _day(record: bytes) -> date:
-    """The UTC day of a valid record; raises _Invalid for any other."""
+def _day_and_id(record: bytes) -> tuple[date, str]:
+    """The UTC day and the cdr_id of a valid record; raises _Invalid for any other."""
     if not record.startswith(b"{"):
         raise _Invalid(f"the record is {value_kind(record)}, not an object")
     if len(record) > MAX_RECORD_BYTES:
@@ -162,7 +173,7 @@ def _day(record: bytes) -> date:
         raise _Invalid("cdr_id is missing or empty")
     if cdr_id[:1] not in b'"-0123456789':
         raise _Invalid(f"cdr_id is {value_kind(cdr_id)}, not a string or a number")
-    return _day_of_time(bytes(head.trans_date))
+    return _day_of_time(bytes(head.trans_date)), _TEXT.decode(cdr_id) if cdr_id.startswith(b'"') else cdr_id.decode()
 
 
 def _day_of_time(value: bytes) -> date:

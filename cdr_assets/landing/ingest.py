@@ -1,29 +1,22 @@
-"""Ingests one answer: writes it to staging, compares it with the files that landed before, then commits or drops it.
+"""Ingests one answer: writes it to staging, and lands what it adds to the files of its days.
 
-No landed record is lost to a later answer. New records and newer versions are added. Records that the answer lacks stay
-and are counted. A landed file is removed only when a newer one holds every record of it.
+The landing zone is a log of versions. A first answer lands whole. A later one adds records that are new, and versions
+that differ from the newest one. Nothing is removed, except by `replace`. Records that an answer lacks are counted.
 """
 
 from __future__ import annotations
 
-import filecmp
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
-from threading import Lock
 
-from cdr_assets.database import in_memory, run
 from cdr_assets.enablex.records import Batch
-from cdr_assets.landing.zone import LandingZone, Staged, route_of
-
-COMPARE = (files(__package__) / "compare.sql").read_text(encoding="utf-8")
-
-# Comparing a day of half a million records takes a few hundred MB, and several days are fetched at the same time. What
-# is protected is the memory of the process, so all landing zones in it share the lock.
-_comparing = Lock()
+from cdr_assets.landing.comparison import Comparison, Counts, ids_of
+from cdr_assets.landing.files import REPLACE, SPILL, DamagedFile, LandedFile
+from cdr_assets.landing.staged import Staged
+from cdr_assets.landing.zone import LandingZone
 
 Attempts = Iterable[AbstractContextManager[Iterable[Batch]]]
 """Tries of one request, each with the batches of its answer. It ends after a whole, good answer, or raises an error."""
@@ -73,14 +66,17 @@ def ingest(
     records of theirs that it lacks are counted as vanished. `replace` removes what landed for `days` before.
     An error of the attempts propagates, and then nothing has landed.
     """
-    with staged_answer(zone, attempts, route, days) as staged:
-        return commit(zone, staged, replace)
+    with staged_answer(zone, attempts, route, days, replace) as staged:
+        return commit(zone, staged)
 
 
 @contextmanager
-def staged_answer(zone: LandingZone, attempts: Attempts, route: str, days: Sequence[date] = ()) -> Iterator[Staged]:
+def staged_answer(
+    zone: LandingZone, attempts: Attempts, route: str, days: Sequence[date] = (), replace: bool = False
+) -> Iterator[Staged]:
     """The answer of the first attempt that is whole and good, in a staging folder that is removed at the end."""
-    with zone.staging(route, days) as staged:
+    with zone.staging(days) as folder:
+        staged = Staged(zone, folder, route, days, replace)
         for attempt in attempts:
             with attempt as batches:
                 staged.write(batches)
@@ -89,52 +85,53 @@ def staged_answer(zone: LandingZone, attempts: Attempts, route: str, days: Seque
         yield staged
 
 
-def commit(zone: LandingZone, staged: Staged, replace: bool = False) -> IngestResult:
-    """Moves what is new in a staged answer into the landing zone, and its quarantined records into the quarantine."""
+def commit(zone: LandingZone, staged: Staged) -> IngestResult:
+    """Lands what a staged answer adds, and its quarantined records in the quarantine."""
     changes = {}
     for day in sorted({*staged.records, *staged.days}):
         with zone.lock(day):
-            changes[day] = _commit_day(zone, staged, day, replace and day in staged.days)
-    files = zone.commit_quarantine(staged)
+            changes[day] = _commit_day(zone, staged, day)
+    files = [zone.keep_quarantined(staged.quarantine_file(day), day) for day in staged.quarantined]
     return IngestResult(dict(staged.records), changes, dict(staged.quarantined), files, staged.has_no_list)
 
 
-def _commit_day(zone: LandingZone, staged: Staged, day: date, replace: bool) -> Change:
-    older = zone.files(day)
-    covered = day in staged.days
-    if day not in staged.records:
+def _commit_day(zone: LandingZone, staged: Staged, day: date) -> Change:
+    older, covered = zone.files(day), day in staged.days
+    if any(file.replaces_day and file.request > staged.request for file in older):
+        # The day was replaced by the answer to a later request, so this one no longer counts.
+        return Change()
+    counts = _counts(staged, day, older)
+    if covered and staged.replace:
         staged.write_empty(day)
-    change, superseded = _compare(older, staged, day)
-    is_first_answer = covered and not any(route_of(file) == staged.route for file in older)
-    if change.brings_something or is_first_answer or replace:
-        zone.commit(staged, day)
-        zone.remove(older if replace else superseded)
-    landed = staged.records.get(day, 0) if replace else change.landed
-    return Change(change.new, change.changed, change.vanished if covered else 0, landed)
+        zone.land(staged.records_file(day), day, staged.name(day, REPLACE))
+        zone.remove_replaced(day)
+        return Change(counts.new, counts.changed, counts.vanished, staged.ids(day))
+    is_first_answer = covered and not any(file.covers_day for file in older)
+    if staged.lines(day) or is_first_answer:
+        staged.write_empty(day)
+        # Records of a day that was not asked for as a whole say nothing about the rest of that day.
+        zone.land(staged.records_file(day), day, staged.name(day, "" if covered else SPILL))
+    return Change(counts.new, counts.changed, counts.vanished, counts.landed)
 
 
-def _compare(older: Sequence[Path], staged: Staged, day: date) -> tuple[Change, list[Path]]:
-    """What the staged file changes, and those of the older files that it holds every record of."""
-    answer = staged.records_file(day)
+def _counts(staged: Staged, day: date, older: Sequence[LandedFile]) -> Counts:
+    """How the answer differs from what landed. Leaves those records in the staged file that are to land."""
+    if day in staged.counts:
+        return staged.counts[day]
     if not older:
-        count = staged.records.get(day, 0)
-        return Change(new=count, landed=count), []
-    if len(older) == 1 and filecmp.cmp(older[0], answer, shallow=False):
-        return Change(landed=staged.records.get(day, 0)), list(older)
-    with _comparing, in_memory(staged.folder) as connection:
-        (found,) = run(
-            connection,
-            COMPARE,
-            files=_paths([*older, answer]),
-            answer=str(answer),
-            former_answers=_paths(file for file in older if route_of(file) == staged.route),
-        )
-    kept = set(found["files_with_others"])
-    return (
-        Change(found["new_records"], found["changed_records"], found["vanished_records"], found["landed_records"]),
-        [file for file in older if str(file) not in kept],
-    )
+        return Counts(staged.ids(day), 0, 0, staged.ids(day))
+    staged.write_empty(day)
+    try:
+        return _compared(staged, day, older) if staged.lands_whole else staged.write_unknown(day, older)
+    except DamagedFile:
+        # The building of the day names the file. Here nothing can be compared with it, so the answer has landed whole.
+        return Counts(0, 0, 0, staged.ids(day))
 
 
-def _paths(files: Iterable[Path]) -> list[str]:
-    return [str(file) for file in files]
+def _compared(staged: Staged, day: date, older: Sequence[LandedFile]) -> Counts:
+    """How an answer that lands whole differs from what landed before."""
+    whole = staged.as_landed(day)
+    with Comparison(older, day in staged.days) as comparison, whole.path.open("rb") as content:
+        for lines in whole.lines(content):
+            comparison.unknown(b"\n".join([*lines, b""]), ids_of(lines))
+        return comparison.counts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
@@ -13,10 +13,12 @@ from typing import Any
 from cdr_assets.database import Connection, in_memory, run
 from cdr_assets.enablex.client import EnableX
 from cdr_assets.enablex.errors import EnableXError
+from cdr_assets.landing.files import LandedFile
 from cdr_assets.landing.ingest import Attempts, IngestResult, commit, staged_answer
-from cdr_assets.landing.zone import LandingZone, Staged
+from cdr_assets.landing.staged import Staged
+from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse import schema
-from cdr_assets.warehouse.partitions import load_records
+from cdr_assets.warehouse.load import load_records
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS
 
 Seconds = dict[str, Decimal | None]
@@ -89,16 +91,22 @@ def _sample(connection: Connection, day: date, sample: int) -> Iterator[Sampled]
 class _StagedFile:
     """A staged answer's records of one day, as a table is built from them."""
 
-    file: Path
+    file: LandedFile
 
-    def files(self, day: date) -> Sequence[Path]:
+    def files(self, day: date) -> Sequence[LandedFile]:
         return [self.file]
 
+    def foreign_files(self, day: date) -> Sequence[Path]:
+        return []
+
     def version(self, day: date) -> str:
-        return self.file.name
+        return self.file.path.name
 
     def lock(self, day: date) -> AbstractContextManager[object]:
         return nullcontext()
+
+    def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
+        raise AssertionError("a single answer knows of no other day")
 
 
 def _read(staged: Staged, day: date) -> Seconds:
@@ -107,7 +115,7 @@ def _read(staged: Staged, day: date) -> Seconds:
         return {}
     with in_memory(staged.folder) as connection:
         schema.prepare(connection)
-        load_records(connection, CALL_DETAIL_RECORDS, day, _StagedFile(staged.records_file(day)))
+        load_records(connection, CALL_DETAIL_RECORDS, day, _StagedFile(staged.as_landed(day)))
         records = run(connection, CALL_DETAIL_RECORDS.sql("seconds_by_record"), usage_date=day)
     return {row["cdr_id"]: row["room_duration_s"] for row in records}
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -46,11 +46,41 @@ class Check:
     blocking: bool = False
 
 
+class LandedFile(Protocol):
+    """A file with landed records of one UTC day."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def request(self) -> int:
+        """Number of the request that brought it. Of two versions of a record, the one with the larger is newer."""
+
+    @property
+    def landed_at(self) -> datetime:
+        """When that request was sent."""
+
+    @property
+    def records(self) -> int | None:
+        """How many records it has; None if that is not known."""
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether some cdr_id may be in it more than once."""
+
+    def damage(self) -> str | None:
+        """What is wrong with it; None if it holds what landed."""
+
+
 class LandedFiles(Protocol):
     """The landed records, as a table is built from them."""
 
-    def files(self, day: date) -> Sequence[Path]:
-        """The files with records of the UTC day, oldest first. Empty if the day never landed."""
+    def files(self, day: date) -> Sequence[LandedFile]:
+        """The files with records of the UTC day, oldest request first. Empty if the day never landed."""
+
+    def foreign_files(self, day: date) -> Sequence[Path]:
+        """Files among them that did not land."""
 
     def version(self, day: date) -> str:
         """A short name for exactly these files."""
@@ -58,12 +88,17 @@ class LandedFiles(Protocol):
     def lock(self, day: date) -> AbstractContextManager[object]:
         """Hold it while the files must not change."""
 
+    def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
+        """Notes which records of the day lie under another day: their ids, and the request that moved each."""
+
 
 class Rebuilt(NamedTuple):
     """A replaced partition: its rows, and the days of the table whose rows may have changed, its own included."""
 
     row_count: int
     changed_days: frozenset[date]
+    days_due: frozenset[date] = frozenset()
+    """Other days of which this very table must be built again, to hold what landed."""
 
 
 Build = Callable[[Connection, "Table", date, LandedFiles], Rebuilt]

@@ -5,7 +5,9 @@ A new table is one entry here and one folder `sql/<table>/`.
 
 from __future__ import annotations
 
-from cdr_assets.warehouse.partitions import load_records, replace_conferences, replace_partition
+from cdr_assets.warehouse.changes import replace_changes
+from cdr_assets.warehouse.load import load_records
+from cdr_assets.warehouse.partitions import replace_conferences, replace_partition
 from cdr_assets.warehouse.table import Check, Table
 
 CALL_DETAIL_RECORDS = Table(
@@ -43,6 +45,16 @@ CALL_DETAIL_RECORDS = Table(
             "tables are wrong: ask EnableX before you bill by them.",
         ),
     ),
+)
+
+RECORD_CHANGES = Table(
+    "record_changes",
+    grain="per field that a later version of a record changed",
+    description="Why figures moved. Source: every landed version of the day's records. One row per field that a later "
+    "version changed, under the UTC day of the newest version. A rerun replaces the day's rows.",
+    build=replace_changes,
+    sources=(CALL_DETAIL_RECORDS,),
+    exported=False,
 )
 
 ROOM_USAGE = Table(
@@ -90,7 +102,16 @@ CHECK_FINDINGS = Table(
     build=None,
 )
 
-TABLES = (CALL_DETAIL_RECORDS, ROOM_USAGE, CONFERENCE_USAGE, CHECK_FINDINGS)
+MOVED_RECORDS = Table(
+    "moved_records",
+    grain="per record and UTC day on which an older version of it landed",
+    description="Records that lie under another day than the one on which they landed. Building a day replaces those "
+    "near it.",
+    build=None,
+    exported=False,
+)
+
+TABLES = (CALL_DETAIL_RECORDS, RECORD_CHANGES, ROOM_USAGE, CONFERENCE_USAGE, CHECK_FINDINGS, MOVED_RECORDS)
 
 DAILY_TABLES = tuple(table for table in TABLES if table.build)
 """The tables that are built partition by partition; each is an asset."""

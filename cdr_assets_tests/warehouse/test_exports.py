@@ -16,7 +16,7 @@ from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import assert_exact, in_order, read
 from cdr_assets_tests.reference import Record
-from cdr_assets_tests.warehouse.landed import build, land
+from cdr_assets_tests.warehouse.landed import build, land, land_in
 
 FIRST = date(2026, 9, 1)
 WRITERS, DAYS_EACH, RECORDS_A_DAY = 32, 2, 40
@@ -53,9 +53,7 @@ def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees
     days = [FIRST + timedelta(days=number) for number in range(WRITERS * DAYS_EACH)]
     everything = [record for day in days for record in records(day)]
     for day in days:
-        partition = LandingZone(tmp_path).landing / f"usage_date={day}"
-        partition.mkdir(parents=True)
-        land(partition, "1", records(day))
+        land_in(LandingZone(tmp_path), day, 1, records(day))
 
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(WRITERS)

@@ -22,7 +22,7 @@ from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import assert_exact, read
 from cdr_assets_tests.reference import Record, utc_day
-from cdr_assets_tests.warehouse.landed import Landed, build, land
+from cdr_assets_tests.warehouse.landed import Landed, build, land, land_in
 
 DAY = date(2026, 11, 2)
 
@@ -134,9 +134,7 @@ def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
     others = [{**each, "cdr_id": f"stays-{number}"} for number, each in enumerate(moved)]
     zone = LandingZone(tmp_path)
     for number, day in enumerate(days):
-        folder = zone.landing / f"usage_date={day}"
-        folder.mkdir(parents=True)
-        land(folder, "2" if number == newer else "1", [moved[number], others[number]])
+        land_in(zone, day, 2 if number == newer else 1, [moved[number], others[number]])
     with warehouse.connect() as connection:
         for number in order:
             built = list(warehouse.build_day(connection, days[number], DAILY_TABLES, zone))

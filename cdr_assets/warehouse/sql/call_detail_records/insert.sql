@@ -1,11 +1,13 @@
 -- Types the records that landed for one UTC day. Every scalar is read as text, so a value that does not fit its type
 -- costs no other: it becomes NULL and is named in lost_fields. To try it in a DuckDB shell, run macros.sql, then replace
--- $files with a list of files and $usage_date with a date.
+-- $files with a list of files, $requests with the numbers of the requests that brought them, $landed_ats with the times
+-- at which these were sent, and $usage_date with a date. Of a record that landed more than once, every version is added.
 INSERT INTO call_detail_records BY NAME
 WITH landed AS (
-    SELECT *
+    SELECT * EXCLUDE (filename), list_position($files, filename) AS file_number
     FROM read_json(
         $files,
+        filename = true,
         format = 'newline_delimited',
         compression = 'zstd',
         ignore_errors = true,
@@ -39,6 +41,8 @@ WITH landed AS (
 -- One name per field.
 given AS (
     SELECT
+        $requests[file_number] AS request,
+        $landed_ats[file_number] AS landed_at,
         cdr_id,
         app_id,
         conf_num,
@@ -125,6 +129,10 @@ typed AS (
 
 SELECT
     $usage_date AS usage_date,
+    landed_at AS first_landed_at,
+    landed_at,
+    1 AS versions,
+    request,
     cdr_id,
     app_id,
     conf_num,

@@ -1,8 +1,6 @@
--- Counts the rows of the load: all, those that repeat a cdr_id, those that DuckDB could not read, and those for
--- update_lost_parts.sql to look at.
+-- Counts the rows of the load: all, those that DuckDB could not read, and those for update_lost_parts.sql to look at.
 SELECT
     count(*) AS records,
-    count(cdr_id) - count(DISTINCT cdr_id) AS repeated,
     count(*) - count(cdr_id) AS unreadable,
     count(*) FILTER (
         regexp_matches(lost_fields, '(^|, )(room|user|sigserver|published_track|usage)(,|$)')

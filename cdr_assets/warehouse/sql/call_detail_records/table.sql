@@ -1,5 +1,5 @@
--- One row per cdr_id: one user's connection to one conference in one room. Times are UTC. Two random identifiers that
--- nothing here reads are compressed with zstd, which takes half the time to write.
+-- One row per cdr_id, its newest version: one user's connection to one conference in one room. Times are UTC. Two
+-- random identifiers that nothing here reads are compressed with zstd, which takes half the time to write.
 CREATE TABLE call_detail_records (
     usage_date DATE,                         -- UTC day of trans_date; the partition
     cdr_id VARCHAR,                          -- identifies the record
@@ -39,5 +39,9 @@ CREATE TABLE call_detail_records (
     parent_partner_id VARCHAR,               -- as EnableX gives it
     stats_quality JSON,                      -- bitrates and quality, sent and received
     price JSON,                              -- EnableX's price for the record
-    lost_fields VARCHAR                      -- fields that did not fit their type, comma-separated; NULL if none
+    lost_fields VARCHAR,                     -- fields that did not fit their type, comma-separated; NULL if none
+    first_landed_at TIMESTAMP,               -- when the request was sent that first brought the record, UTC
+    landed_at TIMESTAMP,                     -- when the request was sent that brought this version, UTC
+    versions INTEGER,                        -- how many versions of the record landed, this one included
+    request BIGINT                           -- number of the request that brought it last; 0 before they were numbered
 );

@@ -1,0 +1,237 @@
+"""Compares an answer, while it arrives, with what landed of its day before: which of its records are not known yet."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import IO
+
+import msgspec
+
+from cdr_assets.landing.files import DamagedFile, LandedFile
+from cdr_assets.landing.hashes import Hashes
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How an answer differs from what landed before, in records."""
+
+    new: int
+    changed: int
+    vanished: int
+    """Records that an earlier answer for the whole day had and this one lacks."""
+    landed: int
+    """Records of the day, with those of this answer."""
+
+
+class _Head(msgspec.Struct, gc=False):
+    cdr_id: str | int | float
+
+
+_HEADS = msgspec.json.Decoder(list[_Head])
+
+
+def ids_of(lines: Sequence[bytes]) -> list[str]:
+    """The cdr_id of each record, as text."""
+    return [str(head.cdr_id) for head in _HEADS.decode(b"[" + b",".join(lines) + b"]")]
+
+
+class Comparison:
+    """The records of an answer on one day, compared with the landed files of the day. Use it as a context manager.
+
+    A record is known if its newest version landed with the same bytes. For an answer that covers the day, some such
+    answer must have had the record before: only then can a later one tell that it vanished. `moved` are ids whose
+    newest version lies under another day: their records are never known.
+
+    The files stay open, so that what is read does not change. Raises DamagedFile when one is not what landed.
+    """
+
+    def __init__(self, files: Sequence[LandedFile], covers_day: bool, moved: Mapping[str, int] | None = None) -> None:
+        self._files, self._covers_day = files, covers_day
+        self._moved = {hash(cdr_id): request for cdr_id, request in (moved or {}).items()}
+        self._opened = ExitStack()
+        self._open: list[IO[bytes]] = []
+        self._same: _SameText | None = None
+        self._is_indexed = False
+        self._known = Hashes()
+        self._not_covered: dict[int, int] = {}
+        """Hash of the newest line by hash of the id, for records that no answer for the whole day had."""
+        self._answer_ids, self._answer_lines = Hashes(), 0
+        self._unknown_ids = Hashes()
+        self._landed_again = 0
+
+    def __enter__(self) -> Comparison:
+        self._open = [self._opened.enter_context(file.path.open("rb")) for file in self._files]
+        # An answer mostly says the same in the same order. Comparing bytes is enough as long as it does.
+        if self._covers_day and len(self._files) == 1 and self._files[0].covers_day and not self._moved:
+            self._same = _SameText(self._files[0], self._open[0])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def unknown(self, text: bytes, ids: Sequence[str]) -> tuple[bytes, list[str]]:
+        """The lines of `text` that are not known, and their ids. `ids` has one per line."""
+        hashed = list(map(hash, ids))
+        self._answer_ids.update(hashed)
+        self._answer_lines += len(hashed)
+        if self._same and self._same.goes_on(text, len(hashed)):
+            return b"", []
+        self._index()
+        lines, found = text.split(b"\n"), []
+        mark, unknown_ids, may_repeat = self._known.mark, self._unknown_ids, bool(self._moved or self._unknown_ids)
+        for at, id_hash in enumerate(hashed):
+            line_hash = hash(lines[at])
+            # A known line counts if another version came before it in the answer: else that one would be the newest.
+            if mark(line_hash) and not (may_repeat and (id_hash in unknown_ids or id_hash in self._moved)):
+                continue
+            found.append(at)
+            may_repeat = True
+            if id_hash not in unknown_ids:
+                unknown_ids.add(id_hash)
+                self._landed_again += self._not_covered.get(id_hash) == line_hash
+        return b"".join([lines[at] + b"\n" for at in found]), [ids[at] for at in found]
+
+    def known_so_far(self) -> Iterator[tuple[bytes, list[str]]]:
+        """The part of the answer that was compared as bytes before the files turned out to be damaged, and its ids."""
+        if self._same and not self._is_indexed:
+            for lines in self._same.seen():
+                yield b"\n".join([*lines, b""]), ids_of(lines)
+
+    def counts(self) -> Counts:
+        """How the answer differs, once it has been read to its end."""
+        if self._same and self._same.is_complete():
+            landed = len(self._answer_ids)
+            return Counts(0, 0, 0, landed)
+        self._index()
+        changed, missing = self._changed_and_missing()
+        new = len(self._unknown_ids) - changed - self._landed_again
+        landed = len(self._known) + len(self._not_covered) + new
+        return Counts(new, changed, missing if self._covers_day else 0, landed)
+
+    def _changed_and_missing(self) -> tuple[int, int]:
+        """How many landed records have another version in the answer, and how many known ones it does not have."""
+        not_met = len(self._known) - self._known.marked
+        if not self._unknown_ids:
+            return 0, not_met
+        changed = sum(id_hash in self._unknown_ids for id_hash in self._not_covered) - self._landed_again
+        # An answer that repeats an id can have both the known version of a record and another one.
+        repeats = len(self._answer_ids) < self._answer_lines
+        if not not_met and not repeats and not self._moved:
+            return changed, 0
+        missing, counted = 0, Hashes()
+        for lines in self._lines():
+            wanted = []
+            for line in lines:
+                line_hash = hash(line)
+                met = self._known.is_marked(line_hash)
+                if (not met or repeats or self._moved) and line_hash in self._known and line_hash not in counted:
+                    counted.add(line_hash)
+                    wanted.append((line, met))
+            for (_, met), cdr_id in zip(wanted, ids_of([line for line, _ in wanted]), strict=True):
+                if hash(cdr_id) in self._unknown_ids:
+                    changed += 1
+                elif not met:
+                    missing += 1
+        return changed, missing
+
+    def _lines(self) -> Iterator[list[bytes]]:
+        for file, content in zip(self._files, self._open, strict=True):
+            yield from file.lines(content)
+
+    def _index(self) -> None:
+        """Reads the landed files, and marks what the answer had so far."""
+        if self._is_indexed:
+            return
+        if (
+            len(self._files) == 1
+            and not self._files[0].has_repeats
+            and self._covers(self._files[0])
+            and not self._moved
+        ):
+            for lines in self._lines():
+                self._known.update(map(hash, lines))
+        else:
+            self._index_versions()
+        if self._same:
+            for lines in self._same.seen():
+                for line in lines:
+                    self._known.mark(hash(line))
+        self._is_indexed = True
+
+    def _covers(self, file: LandedFile) -> bool:
+        return file.covers_day or not self._covers_day
+
+    def _index_versions(self) -> None:
+        """Reads several files, or one that repeats an id: of each record only the newest line is known."""
+        seen, not_covered = Hashes(), self._not_covered
+        newest_first = list(zip(self._files, self._open, strict=True))[::-1]
+        for file, content in newest_first:
+            line_hashes, id_hashes = array("q"), array("q")
+            for lines in file.lines(content):
+                line_hashes.extend(map(hash, lines))
+                id_hashes.extend(map(hash, ids_of(lines)))
+            known = []
+            is_oldest = file is self._files[0] and not file.has_repeats
+            for line_hash, id_hash in zip(reversed(line_hashes), reversed(id_hashes), strict=True):
+                if id_hash not in seen:
+                    if self._moved.get(id_hash, file.request + 1) <= file.request:
+                        del self._moved[id_hash]
+                    if not is_oldest:
+                        seen.add(id_hash)
+                    if self._covers(file):
+                        known.append(line_hash)
+                    else:
+                        not_covered[id_hash] = line_hash
+                elif self._covers(file) and id_hash in not_covered:
+                    known.append(not_covered.pop(id_hash))
+            self._known.update(known)
+
+
+class _SameText:
+    """Whether an answer goes on as the text of a landed file does."""
+
+    def __init__(self, file: LandedFile, content: IO[bytes]) -> None:
+        self._file, self._content = file, content
+        self._blocks = file.blocks(content)
+        self._ahead = b""
+        self._length = self._lines = 0
+        self._still = True
+
+    def goes_on(self, text: bytes, lines: int) -> bool:
+        """Whether all text so far, this one included, is the beginning of the file. Raises nothing."""
+        if not self._still:
+            return False
+        parts, length = [self._ahead], len(self._ahead)
+        try:
+            while length < len(text) and (block := next(self._blocks, b"")):
+                parts.append(block)
+                length += len(block)
+        except DamagedFile:
+            self._still = False
+            return False
+        ahead = b"".join(parts)
+        self._still = ahead.startswith(text)
+        if self._still:
+            self._ahead = ahead[len(text) :]
+            self._length += len(text)
+            self._lines += lines
+        return self._still
+
+    def is_complete(self) -> bool:
+        """Whether the text was that of the whole file, which is undamaged."""
+        if not self._still or self._ahead:
+            return False
+        self._still = not next(self._blocks, b"")
+        return self._still
+
+    def seen(self) -> Iterator[list[bytes]]:
+        """The lines that were the same."""
+        left = self._lines
+        lines = self._file.lines(self._content)
+        while left > 0:
+            found = next(lines)[:left]
+            left -= len(found)
+            yield found

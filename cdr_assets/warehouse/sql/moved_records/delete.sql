@@ -1,0 +1,4 @@
+-- Forgets the compared records on the day and those near it.
+DELETE FROM moved_records
+WHERE usage_date BETWEEN $usage_date::DATE - 7 AND $usage_date::DATE + 7
+  AND (usage_date = $usage_date OR cdr_id IN (FROM compared_ids));
