@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class Comparison:
         self._same: _SameText | None = None
         self._is_indexed = False
         self._known = Hashes()
+        self._known_lines, self._known_ids = array("q"), array("q")
+        """Hashes of the known lines, and of their ids where these had to be read."""
         self._not_covered: dict[int, int] = {}
         """Hash of the newest line by hash of the id, for records that no answer for the whole day had."""
         self._answer_ids, self._answer_lines = Hashes(), 0
@@ -118,24 +121,28 @@ class Comparison:
             return 0, not_met
         changed = sum(id_hash in self._unknown_ids for id_hash in self._not_covered) - self._landed_again
         # An answer that repeats an id can have both the known version of a record and another one.
-        repeats = len(self._answer_ids) < self._answer_lines
-        if not not_met and not repeats and not self._moved:
+        may_have_both = len(self._answer_ids) < self._answer_lines or bool(self._moved)
+        if not not_met and not may_have_both:
             return changed, 0
-        missing, counted = 0, Hashes()
+        is_met, missing = self._known.is_marked, 0
+        wanted = [at for at, line in enumerate(self._known_lines) if may_have_both or not is_met(line)]
+        ids = (self._known_ids[at] for at in wanted) if self._known_ids else self._ids_at(wanted)
+        for at, id_hash in zip(wanted, ids, strict=True):
+            if id_hash in self._unknown_ids:
+                changed += 1
+            elif not is_met(self._known_lines[at]):
+                missing += 1
+        return changed, missing
+
+    def _ids_at(self, places: Sequence[int]) -> Iterator[int]:
+        """The ids of the lines at these places of the only file, hashed."""
+        first, left = 0, deque(places)
         for lines in self._lines():
             wanted = []
-            for line in lines:
-                line_hash = hash(line)
-                met = self._known.is_marked(line_hash)
-                if (not met or repeats or self._moved) and line_hash in self._known and line_hash not in counted:
-                    counted.add(line_hash)
-                    wanted.append((line, met))
-            for (_, met), cdr_id in zip(wanted, ids_of([line for line, _ in wanted]), strict=True):
-                if hash(cdr_id) in self._unknown_ids:
-                    changed += 1
-                elif not met:
-                    missing += 1
-        return changed, missing
+            while left and left[0] < first + len(lines):
+                wanted.append(lines[left.popleft() - first])
+            yield from map(hash, ids_of(wanted))
+            first += len(lines)
 
     def _lines(self) -> Iterator[list[bytes]]:
         for file, content in zip(self._files, self._open, strict=True):
@@ -152,9 +159,10 @@ class Comparison:
             and not self._moved
         ):
             for lines in self._lines():
-                self._known.update(map(hash, lines))
+                self._known_lines.extend(map(hash, lines))
         else:
             self._index_versions()
+        self._known.update(self._known_lines)
         if self._same:
             for lines in self._same.seen():
                 for line in lines:
@@ -173,7 +181,6 @@ class Comparison:
             for lines in file.lines(content):
                 line_hashes.extend(map(hash, lines))
                 id_hashes.extend(map(hash, ids_of(lines)))
-            known = []
             is_oldest = file is self._files[0] and not file.has_repeats
             for line_hash, id_hash in zip(reversed(line_hashes), reversed(id_hashes), strict=True):
                 if id_hash not in seen:
@@ -182,12 +189,15 @@ class Comparison:
                     if not is_oldest:
                         seen.add(id_hash)
                     if self._covers(file):
-                        known.append(line_hash)
+                        self._know(line_hash, id_hash)
                     else:
                         not_covered[id_hash] = line_hash
                 elif self._covers(file) and id_hash in not_covered:
-                    known.append(not_covered.pop(id_hash))
-            self._known.update(known)
+                    self._know(not_covered.pop(id_hash), id_hash)
+
+    def _know(self, line_hash: int, id_hash: int) -> None:
+        self._known_lines.append(line_hash)
+        self._known_ids.append(id_hash)
 
 
 class _SameText:

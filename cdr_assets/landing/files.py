@@ -27,6 +27,7 @@ PERIOD, REPLACE, SPILL = "period", "-replace", "-spill"
 for the day before it, `-spill` when the day was not asked for as a whole."""
 
 _BLOCK_BYTES = 1 << 20
+_FED_BYTES = 16 << 10
 _NAME = re.compile(
     r"(?:(?P<request>\d{10,})-)?(?P<sent_at>\d{8}T\d{6}\.\d{6}Z)-(?P<route>[a-z-]+)"
     r"(?(request)-(?P<records>\d+)-(?P<ids>\d+))-(?P<random>[0-9a-f]{8})" + re.escape(SUFFIX)
@@ -91,12 +92,8 @@ class LandedFile:
         """Older files of the day no longer count."""
         return self.route.endswith(REPLACE)
 
-    def open(self) -> IO[bytes]:
-        """The file, to be read as `blocks` or `lines` later, even if it is removed in the meantime."""
-        return self.path.open("rb")
-
     def blocks(self, file: IO[bytes]) -> Iterator[bytes]:
-        """The text of the file in pieces of up to a megabyte. Raises DamagedFile if it is not what landed."""
+        """The text of the file, opened as `file`, in pieces of up to a megabyte. Raises DamagedFile."""
         file.seek(0)
         count = 0
         try:
@@ -116,9 +113,11 @@ class LandedFile:
     def damage(self) -> str | None:
         """What is wrong with the file, by reading all of it; None if nothing is."""
         try:
-            with self.open() as file:
+            with self.path.open("rb") as file:
                 for _ in self.blocks(file):
                     pass
+                if not _ends_with_a_frame(file):
+                    return "breaks off"
         except DamagedFile as error:
             return error.problem
         except OSError as error:
@@ -129,6 +128,18 @@ class LandedFile:
 def file_name(request: int, sent_at: datetime, route: str, records: int, ids: int, random: str) -> str:
     """The name of a file that lands."""
     return f"{request:010d}-{sent_at.strftime(TIME_FORMAT)}-{route}-{records}-{ids}-{random}{SUFFIX}"
+
+
+def _ends_with_a_frame(file: IO[bytes]) -> bool:
+    """Whether the last zstd frame of the file is whole. Reading the frame as a stream does not tell."""
+    file.seek(0)
+    frame, left = zstandard.ZstdDecompressor().decompressobj(), b""
+    while left or (left := file.read(_FED_BYTES)):
+        if frame.eof:
+            frame = zstandard.ZstdDecompressor().decompressobj()
+        frame.decompress(left)
+        left = frame.unused_data if frame.eof else b""
+    return bool(frame.eof)
 
 
 def split_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -264,6 +264,14 @@ def test_a_damaged_file_is_noticed_and_does_not_stop_a_refetch(zone: LandingZone
     assert {cdr_id: json.loads(text) for cdr_id, text in log(zone)} == {each["cdr_id"]: each for each in changed}
 
 
+@pytest.mark.parametrize("lost", range(1, 8))
+def test_a_file_that_lost_its_last_bytes_is_damaged(zone: LandingZone, lost: int) -> None:
+    file = files_after(zone, "100")
+    assert not file.damage()
+    file.path.write_bytes(file.path.read_bytes()[:-lost])
+    assert file.damage()
+
+
 @pytest.mark.parametrize("kept", range(0, 100, 7))
 def test_wherever_a_file_is_cut_it_never_reads_as_fewer_records(zone: LandingZone, kept: int) -> None:
     assert files_after(zone, str(kept)).damage()
