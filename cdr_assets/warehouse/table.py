@@ -64,6 +64,8 @@ class Rebuilt(NamedTuple):
 
     row_count: int
     changed_days: frozenset[date]
+    days_due: frozenset[date] = frozenset()
+    """Other days on which the table itself must be built again, and with it every table below."""
 
 
 Build = Callable[[Connection, "Table", date, LandedFiles], Rebuilt]
