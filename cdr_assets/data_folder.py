@@ -4,7 +4,7 @@ cdr.duckdb                                     the warehouse
 landing/usage_date=YYYY-MM-DD/                 records as received
 quarantine/usage_date=YYYY-MM-DD/              records that are not valid, with the reason
 published/<table>/                             the tables as Parquet, unless another folder is set
-built/<table>/                                 the log of what each partition was built from
+built/log                                      a copy of the warehouse's table build_log, for the sensors
 runs/                                          the locks of living runs
 account                                        App ID of the account whose records these are
 """
@@ -39,6 +39,11 @@ class DataFolder:
 
     @property
     def build_log(self) -> Path:
+        return self.root / "built" / "log"
+
+    @property
+    def former_build_log(self) -> Path:
+        """Where earlier versions kept it, in a folder for each table."""
         return self.root / "built"
 
     @property

@@ -15,7 +15,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -55,25 +55,31 @@ class WarehouseBusy(WarehouseError):
 class Database:
     """The DuckDB file at `path`, which is made with its folder when it is first opened.
 
-    `prepare` is called with every new connection. `patience_s` is how many seconds to wait for other processes to close
-    the file. The file, its write-ahead log and its spill files can be read by their owner alone.
+    `prepare` is called with every new connection. `while_open` is entered before the file is opened and left when it is
+    closed; no other process of this project opens it in between. `patience_s` is how many seconds to wait for other
+    processes to close the file. The file, its write-ahead log and its spill files can be read by their owner alone.
     """
 
     def __init__(
-        self, path: Path, prepare: Callable[[Connection], None] = lambda _: None, patience_s: float = 900
+        self,
+        path: Path,
+        prepare: Callable[[Connection], None] = lambda _: None,
+        patience_s: float = 900,
+        while_open: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.path = path
         self.patience_s = patience_s
         self._prepare = prepare
+        self._while_open = while_open
 
     @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """A connection for writing, which is always closed.
+    def connect(self, patience_s: float | None = None) -> Iterator[Connection]:
+        """A connection for writing, which is always closed. `patience_s` is for this connection alone.
 
         Raises WarehouseBusy when other processes keep the file too long, WarehouseError when it is not a DuckDB file.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        waiting = _Waiting(self.path, self.patience_s)
+        waiting = _Waiting(self.path, self.patience_s if patience_s is None else patience_s)
         # A lease is opened by one thread and may be released by another.
         queue = FileLock(f"{self.path}.lock", mode=0o600, poll_interval=RETRY_SECONDS[0], thread_local=False)
         while not queue.is_locked:
@@ -83,12 +89,13 @@ class Database:
                 waiting.go_on(_holder_of(Path(queue.lock_file)))
         with _private_files():
             try:
-                connection = self._open(waiting)
-                try:
-                    self._prepare(connection)
-                    yield connection
-                finally:
-                    connection.close()
+                with self._while_open():
+                    connection = self._open(waiting)
+                    try:
+                        self._prepare(connection)
+                        yield connection
+                    finally:
+                        connection.close()
             finally:
                 queue.release()
 
@@ -100,13 +107,27 @@ class Database:
                 return duckdb.connect(
                     self.path, config={"memory_limit": MEMORY_LIMIT, "storage_compatibility_version": STORAGE_VERSION}
                 )
-            except duckdb.IOException as error:
+            except duckdb.Error as error:
+                if self._set_foreign_log_aside(error):
+                    continue
                 # A missing folder and a file that is not DuckDB's raise the same exception; waiting mends neither.
                 if "Could not set lock" not in str(error):
                     raise WarehouseError(f"{self.path} can't be opened: {error}") from error
                 holder = re.search(r"held in (.+?\(PID \d+\))", str(error))
                 waiting.go_on(holder[1] if holder else None)
             time.sleep(waiting.next_pause())
+
+    def _set_foreign_log_aside(self, error: duckdb.Error) -> bool:
+        """Moves a write-ahead log away that was left by a killed process and is not of the file in place.
+
+        A file that is put back from a backup is older than the log, which then is of no use to it.
+        """
+        if not re.search("replaying WAL file.*does not match", str(error)):
+            return False
+        log, aside = Path(f"{self.path}.wal"), Path(f"{self.path}.wal.foreign")
+        _log.warning("%s belongs to another version of %s, and is moved to %s", log, self.path, aside)
+        log.replace(aside)
+        return True
 
 
 class _Waiting:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import dagster as dg
 from dagster import RunsFilter, RunStatusChangeRecordsFilter
 
+from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY, days_between
 from cdr_assets.pipeline import jobs, scheduling
 from cdr_assets.pipeline.alerts import Outbox, alert_text, post_to_webhook
@@ -36,7 +37,6 @@ from cdr_assets.pipeline.project_runs import (
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
 from cdr_assets.pipeline.retention import delete_old_runs, delete_old_tick_logs
 from cdr_assets.pipeline.scheduling import ACCOUNT_ERROR_COOLDOWN, AccountError, Decision, Responses, Runs, Timing
-from cdr_assets.warehouse.tables import DAILY_TABLES
 
 # Long enough to count the daily tries of a day that goes on failing.
 FAILURES_REMEMBERED = timedelta(days=8)
@@ -111,11 +111,14 @@ def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinitio
     ) -> Requests:
         now = clock.now()
         first, closed = utc_days.start.date(), now.date()
-        landed = {day: files for day, files in landing.zone.days().items() if first <= day < closed}
+        # Before the days are read: what a run that ends in between has built is not requested again.
         known = runs(context, now, landing)
-        return _result(
-            context, scheduling.plan_rebuild(now, landed, warehouse.warehouse.build_log.built_days(DAILY_TABLES), known)
-        )
+        landed = {day: files for day, files in landing.zone.days().items() if first <= day < closed}
+        try:
+            built = warehouse.warehouse.built_days()
+        except WarehouseError as error:
+            return dg.SkipReason(f"the build log cannot be read: {error}")
+        return _result(context, scheduling.plan_rebuild(now, landed, built, known))
 
     return sensor
 

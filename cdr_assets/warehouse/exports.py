@@ -1,26 +1,75 @@
 """The tables as Parquet files, for BI tools. Reading them locks nobody out of the warehouse.
 
-published/<table>/YYYY-MM-DD.parquet    one partition, replaced whole
+published/<table>/YYYY-MM-DD.parquet      one partition, replaced whole
+published/<table>/YYYY-MM-DD.<process>    one that is not finished; of a killed process it is removed by the next run
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from cdr_assets.database import Connection, run
 from cdr_assets.warehouse.table import Table
 
+_FINISHED = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
+# It must not match the pattern that readers use.
+_UNFINISHED = re.compile(r"\d{4}-\d{2}-\d{2}\.\d+")
 
-def export(connection: Connection, folder: Path, table: Table, days: Iterable[date]) -> None:
-    """Writes the partitions of the table again. A reader sees the former file or the new one, never a part of it."""
-    _make_folder(folder / table.name)
-    for day in days:
-        target = exported_file(folder, table, day)
-        # Its name must not match the pattern that readers use.
-        unfinished = target.with_suffix(f".{os.getpid()}")
+
+class FileStamp(NamedTuple):
+    """What tells a file from an older or a damaged one: its bytes, and its modification time in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, file: Path) -> FileStamp | None:
+        """The stamp of the file; None where there is none."""
+        try:
+            return cls.from_status(file.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @classmethod
+    def from_status(cls, status: os.stat_result) -> FileStamp:
+        """The stamp of the file with this status."""
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Export:
+    """The new file of a partition, next to the place of the former one."""
+
+    usage_date: date
+    unfinished: Path
+    place: Path
+    stamp: FileStamp
+
+    def put_in_place(self) -> Export:
+        """Replaces the former file. A reader sees that one or this one, never a part.
+
+        Returns the export with the stamp that it has there: some file systems do not keep a file's time.
+        """
+        os.replace(self.unfinished, self.place)
+        return replace(self, stamp=FileStamp.of(self.place) or self.stamp)
+
+    def discard(self) -> None:
+        """Removes the file if it did not take its place."""
+        self.unfinished.unlink(missing_ok=True)
+
+
+def write_export(connection: Connection, folder: Path, table: Table, day: date) -> Export:
+    """Writes the partition as the connection's transaction sees it, not yet in its place."""
+    place = exported_file(folder, table, day)
+    _make_folder(place.parent)
+    unfinished = place.with_suffix(f".{os.getpid()}")
+    try:
         run(
             connection,
             f"COPY (SELECT * FROM {table.name} WHERE usage_date = $usage_date) TO $file "
@@ -30,17 +79,34 @@ def export(connection: Connection, folder: Path, table: Table, days: Iterable[da
         )
         # Another user's BI service may read it; the data folder around it decides who gets that far.
         unfinished.chmod(0o644)
-        os.replace(unfinished, target)
-
-
-def remove_export(folder: Path, table: Table, day: date) -> None:
-    """Removes the file of a partition that has no rows any more."""
-    exported_file(folder, table, day).unlink(missing_ok=True)
+        return Export(day, unfinished, place, FileStamp.from_status(unfinished.stat()))
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def exported_file(folder: Path, table: Table, day: date) -> Path:
     """The file of a partition, whether it is there or not."""
     return folder / table.name / f"{day}.parquet"
+
+
+def exported_files(folder: Path, table: Table) -> dict[date, FileStamp]:
+    """The stamp of each file of the table, by its day."""
+    found: dict[date, FileStamp] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / table.name) as files:
+        for file in files:
+            if named := _FINISHED.fullmatch(file.name):
+                with suppress(ValueError, FileNotFoundError):
+                    found[date.fromisoformat(named[1])] = FileStamp.from_status(file.stat())
+    return found
+
+
+def remove_unfinished(folder: Path, table: Table) -> None:
+    """Removes what killed processes left. Only one process at a time exports: the one that has the warehouse open."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder / table.name):
+            if _UNFINISHED.fullmatch(name):
+                (folder / table.name / name).unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import logging
 
 from cdr_assets.database import Connection, run, transaction
 from cdr_assets.warehouse.table import Column, Table, read_sql
-from cdr_assets.warehouse.tables import TABLES
+from cdr_assets.warehouse.tables import BUILD_LOG, TABLES
 
 _log = logging.getLogger(__name__)
 
@@ -22,25 +22,28 @@ def prepare(connection: Connection) -> bool:
     """Makes the macros, and every table that is missing or has other columns than its `table.sql`.
 
     A table whose columns changed keeps its rows: columns that it shares with the new one are copied, new ones are NULL
-    until the day is built again. Returns whether the database had no table at all.
+    until the day is built again. A table that was made or changed has no partitions in the build log. Returns whether
+    there was one.
     """
     connection.execute(read_sql("macros"))
     existing: dict[str, list[Column]] = {}
     for row in run(connection, _EXISTING_COLUMNS):
         existing.setdefault(row["table_name"], []).append(Column(row["name"], row["type"], row["description"]))
-    for table in TABLES:
+    changed = [table for table in TABLES if existing.get(table.name, []) != list(table.columns)]
+    # The build log comes first, since it must exist when another table is made.
+    for table in sorted(changed, key=lambda table: table is not BUILD_LOG):
         columns = existing.get(table.name, [])
-        if columns != list(table.columns):
-            with transaction(connection):
-                if [column[:2] for column in columns] != [column[:2] for column in table.columns]:
-                    _make(connection, table, columns)
-                _describe(connection, table)
-    return not existing
+        with transaction(connection):
+            if [column[:2] for column in columns] != [column[:2] for column in table.columns]:
+                _make(connection, table, columns)
+            _describe(connection, table)
+    return bool(changed)
 
 
 def _make(connection: Connection, table: Table, former: list[Column]) -> None:
     if not former:
         run(connection, table.sql("table"))
+        _forget_partitions(connection, table)
         return
     _log.warning("The columns of %s have changed: its rows are copied, and its days are built again", table.name)
     names = {column.name for column in table.columns}
@@ -52,6 +55,11 @@ def _make(connection: Connection, table: Table, former: list[Column]) -> None:
     if kept:
         run(connection, f"INSERT INTO {table.name} BY NAME SELECT {copied} FROM former_{table.name}")
     run(connection, f"DROP TABLE former_{table.name}")
+    _forget_partitions(connection, table)
+
+
+def _forget_partitions(connection: Connection, table: Table) -> None:
+    run(connection, f"DELETE FROM {BUILD_LOG.name} WHERE asset = $asset", asset=table.name)
 
 
 def _describe(connection: Connection, table: Table) -> None:

@@ -98,7 +98,7 @@ class Rebuilt(NamedTuple):
     row_count: int
     changed_days: frozenset[date]
     days_due: frozenset[date] = frozenset()
-    """Other days of which this very table must be built again, to hold what landed."""
+    """Other days on which the table itself must be built again, and with it every table below."""
 
 
 Build = Callable[[Connection, "Table", date, LandedFiles], Rebuilt]

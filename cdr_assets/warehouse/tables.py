@@ -111,7 +111,16 @@ MOVED_RECORDS = Table(
     exported=False,
 )
 
-TABLES = (CALL_DETAIL_RECORDS, RECORD_CHANGES, ROOM_USAGE, CONFERENCE_USAGE, CHECK_FINDINGS, MOVED_RECORDS)
+BUILD_LOG = Table(
+    "build_log",
+    grain="per table and UTC day that is built and not blocked",
+    description="What each partition was built from, and its Parquet copy. One row per table and UTC day that is built "
+    "and not blocked by a check, written in the transaction that builds it.",
+    build=None,
+    exported=False,
+)
+
+TABLES = (CALL_DETAIL_RECORDS, RECORD_CHANGES, ROOM_USAGE, CONFERENCE_USAGE, CHECK_FINDINGS, MOVED_RECORDS, BUILD_LOG)
 
 DAILY_TABLES = tuple(table for table in TABLES if table.build)
 """The tables that are built partition by partition; each is an asset."""

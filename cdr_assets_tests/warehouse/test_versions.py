@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -20,7 +19,7 @@ from cdr_assets.warehouse.changes import changed_fields
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import assert_exact, in_order, read
 from cdr_assets_tests.landing.test_ingest import batches, one
-from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets_tests.reference import Record, Row, utc_day
 
 DAY = date(2026, 11, 2)
 DAYS = [DAY + timedelta(days=number) for number in range(3)]
@@ -59,7 +58,7 @@ class Account:
         for other in {other for partition in built for other in partition.days_due}:
             self.built.pop(other, None)
 
-    def rows(self, table: str) -> list[Mapping[str, Any]]:
+    def rows(self, table: str) -> list[Row]:
         return read(self.warehouse.path, table)
 
 

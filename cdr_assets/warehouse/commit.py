@@ -1,0 +1,113 @@
+"""A transaction of the warehouse with what follows from it: exports take their places, and the build log is copied.
+
+Exports are written inside the transaction, so that the build log can name them. They take their places after the
+commit. If the process is killed in between, the files in place are not those that the log names, so their partitions
+count as not built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+from cdr_assets.database import Connection, run, transaction
+from cdr_assets.warehouse import build_log, exports
+from cdr_assets.warehouse.build_log import Entry
+from cdr_assets.warehouse.build_log_copy import BuildLogCopy
+from cdr_assets.warehouse.exports import Export
+from cdr_assets.warehouse.table import Table
+from cdr_assets.warehouse.tables import CHECK_FINDINGS
+
+
+class Changes:
+    """What a transaction changes in the build log and in the exports. Use it inside `committing`."""
+
+    def __init__(self, connection: Connection, export_dir: Path) -> None:
+        self._connection, self._export_dir = connection, export_dir
+        self._forgotten: list[tuple[str, date]] = []
+        self._written: list[Entry] = []
+        self._exports: dict[Table, list[Export]] = {}
+        self._emptied: list[Path] = []
+
+    def forget(self, tables: Collection[Table], days: Collection[date]) -> None:
+        """Makes the tables' partitions of these days due to be built again."""
+        if tables and days:
+            build_log.forget(self._connection, tables, days)
+            self._forgotten += [(table.name, day) for table in tables for day in sorted(days)]
+
+    def log_build(self, table: Table, day: date, landing_version: str, changed_days: Collection[date] = ()) -> None:
+        """Notes that the partition was built from these landing files, and exports it where the table is exported.
+
+        `changed_days` are the days whose rows may have changed with it. They are exported, too.
+        """
+        exported = self._export(table, {day, *changed_days}) if table.exported else {}
+        self._write(table, day, landing_version, exported.pop(day, None))
+        if exported:
+            self._written += build_log.note_exports(self._connection, table, list(exported.values()))
+
+    def export_findings(self, changed_days: Collection[date], days: Collection[date]) -> None:
+        """Exports the findings of the days on which they changed; a clean day has no file.
+
+        Of `days`, those are exported, too, that have a file: a killed process may not have come to replace it.
+        """
+        for day in sorted({*changed_days, *days}):
+            file = exports.exported_file(self._export_dir, CHECK_FINDINGS, day)
+            if day not in changed_days and not file.exists():
+                continue
+            self.forget([CHECK_FINDINGS], [day])
+            if run(self._connection, CHECK_FINDINGS.sql("of_day"), usage_date=day):
+                self._write(CHECK_FINDINGS, day, "", self._export(CHECK_FINDINGS, [day])[day])
+            else:
+                self._emptied.append(file)
+
+    def put_exports_in_place(self) -> None:
+        """Call it after the commit."""
+        for file in self._emptied:
+            file.unlink(missing_ok=True)
+        for table, written in self._exports.items():
+            in_place = [export.put_in_place() for export in written]
+            if in_place != written:
+                # A file system that changes the time of a file when it is renamed.
+                with transaction(self._connection):
+                    self._written += build_log.note_exports(self._connection, table, in_place)
+
+    def discard_exports(self) -> None:
+        """Removes the exports that did not take their places."""
+        for export in (each for written in self._exports.values() for each in written):
+            export.discard()
+
+    def copy_to(self, copy: BuildLogCopy) -> None:
+        """Adds the changes of the build log to its copy."""
+        copy.append(self._forgotten, self._written)
+
+    def _export(self, table: Table, days: Collection[date]) -> dict[date, Export]:
+        if table not in self._exports:
+            exports.remove_unfinished(self._export_dir, table)
+        written = {}
+        for day in sorted(days):
+            written[day] = exports.write_export(self._connection, self._export_dir, table, day)
+            self._exports.setdefault(table, []).append(written[day])
+        return written
+
+    def _write(self, table: Table, day: date, landing_version: str, export: Export | None) -> None:
+        stamp = export.stamp if export else (None, None)
+        entry = Entry(table.name, day, landing_version, table.fingerprint, *stamp)
+        build_log.write(self._connection, entry, datetime.now(timezone.utc))
+        self._written.append(entry)
+
+
+@contextmanager
+def committing(connection: Connection, export_dir: Path, copy: BuildLogCopy) -> Iterator[Changes]:
+    """A transaction. All of its changes take effect together, or none does."""
+    changes = Changes(connection, export_dir)
+    try:
+        with transaction(connection):
+            yield changes
+            # Until the changes are copied: from here on they may be in the warehouse.
+            copy.is_current = False
+        changes.put_exports_in_place()
+        changes.copy_to(copy)
+    finally:
+        changes.discard_exports()

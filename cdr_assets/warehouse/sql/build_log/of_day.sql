@@ -1,0 +1,4 @@
+-- The entries of a day.
+SELECT asset, usage_date, landing_version, fingerprint, export_size, export_mtime_ns
+FROM build_log
+WHERE usage_date = $usage_date;
