@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO
 
-import msgspec
-
-from cdr_assets.landing.files import DamagedFile, LandedFile
+from cdr_assets.landing.files import DamagedFile, LandedFile, ids_of
 from cdr_assets.landing.hashes import Hashes
+from cdr_assets.landing.moved import MovedRecords
 
 
 @dataclass(frozen=True)
@@ -27,18 +26,6 @@ class Counts:
     """Records of the day, with those of this answer."""
 
 
-class _Head(msgspec.Struct, gc=False):
-    cdr_id: str | int | float
-
-
-_HEADS = msgspec.json.Decoder(list[_Head])
-
-
-def ids_of(lines: Sequence[bytes]) -> list[str]:
-    """The cdr_id of each record, as text."""
-    return [str(head.cdr_id) for head in _HEADS.decode(b"[" + b",".join(lines) + b"]")]
-
-
 class Comparison:
     """The records of an answer on one day, compared with the landed files of the day. Use it as a context manager.
 
@@ -49,9 +36,9 @@ class Comparison:
     The files stay open, so that what is read does not change. Raises DamagedFile when one is not what landed.
     """
 
-    def __init__(self, files: Sequence[LandedFile], covers_day: bool, moved: Mapping[str, int] | None = None) -> None:
-        self._files, self._covers_day = files, covers_day
-        self._moved = {hash(cdr_id): request for cdr_id, request in (moved or {}).items()}
+    def __init__(self, files: Sequence[LandedFile], covers_day: bool, moved: MovedRecords) -> None:
+        self._files, self._covers_day, self._moved = files, covers_day, moved
+        self._came_back: set[int] = set()
         self._opened = ExitStack()
         self._open: list[IO[bytes]] = []
         self._same: _SameText | None = None
@@ -64,11 +51,12 @@ class Comparison:
         self._answer_ids, self._answer_lines = Hashes(), 0
         self._unknown_ids = Hashes()
         self._landed_again = 0
+        self._has_known_again = False
 
     def __enter__(self) -> Comparison:
         self._open = [self._opened.enter_context(file.path.open("rb")) for file in self._files]
         # An answer mostly says the same in the same order. Comparing bytes is enough as long as it does.
-        if self._covers_day and len(self._files) == 1 and self._files[0].covers_day and not self._moved:
+        if self._covers_day and len(self._files) == 1 and self._files[0].covers_day:
             self._same = _SameText(self._files[0], self._open[0])
         return self
 
@@ -80,18 +68,23 @@ class Comparison:
         hashed = list(map(hash, ids))
         self._answer_ids.update(hashed)
         self._answer_lines += len(hashed)
-        if self._same and self._same.goes_on(text, len(hashed)):
+        moved = [self._may_have_moved(id_hash) for id_hash in hashed] if self._moved else []
+        if self._same and self._same.goes_on(text, len(hashed), not any(moved)):
             return b"", []
         self._index()
         lines, found = text.split(b"\n"), []
-        mark, unknown_ids, may_repeat = self._known.mark, self._unknown_ids, bool(self._moved or self._unknown_ids)
+        mark, unknown_ids, has_unknown = self._known.mark, self._unknown_ids, bool(self._unknown_ids)
         for at, id_hash in enumerate(hashed):
             line_hash = hash(lines[at])
-            # A known line counts if another version came before it in the answer: else that one would be the newest.
-            if mark(line_hash) and not (may_repeat and (id_hash in unknown_ids or id_hash in self._moved)):
-                continue
+            if mark(line_hash):
+                # A known line counts if another version came before it: else that one would be the newest.
+                if not (
+                    (has_unknown and id_hash in unknown_ids) or (moved and moved[at] and self._may_have_moved(id_hash))
+                ):
+                    continue
+                self._has_known_again = True
             found.append(at)
-            may_repeat = True
+            has_unknown = True
             if id_hash not in unknown_ids:
                 unknown_ids.add(id_hash)
                 self._landed_again += self._not_covered.get(id_hash) == line_hash
@@ -121,7 +114,7 @@ class Comparison:
             return 0, not_met
         changed = sum(id_hash in self._unknown_ids for id_hash in self._not_covered) - self._landed_again
         # An answer that repeats an id can have both the known version of a record and another one.
-        may_have_both = len(self._answer_ids) < self._answer_lines or bool(self._moved)
+        may_have_both = self._has_known_again or len(self._answer_ids) < self._answer_lines
         if not not_met and not may_have_both:
             return changed, 0
         is_met, missing = self._known.is_marked, 0
@@ -152,12 +145,8 @@ class Comparison:
         """Reads the landed files, and marks what the answer had so far."""
         if self._is_indexed:
             return
-        if (
-            len(self._files) == 1
-            and not self._files[0].has_repeats
-            and self._covers(self._files[0])
-            and not self._moved
-        ):
+        newest = self._files[-1]
+        if len(self._files) == 1 and self._covers(newest) and not newest.has_repeats:
             for lines in self._lines():
                 self._known_lines.extend(map(hash, lines))
         else:
@@ -168,6 +157,11 @@ class Comparison:
                 for line in lines:
                     self._known.mark(hash(line))
         self._is_indexed = True
+
+    def _may_have_moved(self, id_hash: int) -> bool:
+        """Whether a newer version than the newest landed one may lie under another day."""
+        request = self._moved.request(id_hash)
+        return request > self._files[0].request and id_hash not in self._came_back
 
     def _covers(self, file: LandedFile) -> bool:
         return file.covers_day or not self._covers_day
@@ -184,8 +178,8 @@ class Comparison:
             is_oldest = file is self._files[0] and not file.has_repeats
             for line_hash, id_hash in zip(reversed(line_hashes), reversed(id_hashes), strict=True):
                 if id_hash not in seen:
-                    if self._moved.get(id_hash, file.request + 1) <= file.request:
-                        del self._moved[id_hash]
+                    if self._moved and 0 <= self._moved.request(id_hash) <= file.request:
+                        self._came_back.add(id_hash)
                     if not is_oldest:
                         seen.add(id_hash)
                     if self._covers(file):
@@ -210,8 +204,9 @@ class _SameText:
         self._length = self._lines = 0
         self._still = True
 
-    def goes_on(self, text: bytes, lines: int) -> bool:
-        """Whether all text so far, this one included, is the beginning of the file. Raises nothing."""
+    def goes_on(self, text: bytes, lines: int, may_go_on: bool) -> bool:
+        """Whether all text so far, this one included, is the beginning of the file. False if it may not go on."""
+        self._still = self._still and may_go_on
         if not self._still:
             return False
         parts, length = [self._ahead], len(self._ahead)

@@ -11,12 +11,13 @@ earlier versions of this project are named `<when sent>-<route>-<random>` and ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
+import msgspec
 import zstandard
 
 SUFFIX = ".ndjson.zst"
@@ -149,3 +150,15 @@ def split_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
         *lines, rest = (rest + block).split(b"\n")
         if lines:
             yield lines
+
+
+class _Head(msgspec.Struct, gc=False):
+    cdr_id: str | int | float
+
+
+_HEADS = msgspec.json.Decoder(list[_Head])
+
+
+def ids_of(lines: Sequence[bytes]) -> list[str]:
+    """The cdr_id of each record, as text."""
+    return [str(head.cdr_id) for head in _HEADS.decode(b"[" + b",".join(lines) + b"]")]

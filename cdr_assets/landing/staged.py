@@ -12,8 +12,8 @@ from typing import IO
 import zstandard
 
 from cdr_assets.enablex.records import Batch, Quarantined
-from cdr_assets.landing.comparison import Comparison, Counts, ids_of
-from cdr_assets.landing.files import DamagedFile, LandedFile, file_name
+from cdr_assets.landing.comparison import Comparison, Counts
+from cdr_assets.landing.files import DamagedFile, LandedFile, file_name, ids_of
 from cdr_assets.landing.hashes import Hashes
 from cdr_assets.landing.zone import LandingZone, make_folder, partition_name, sync
 
@@ -113,7 +113,7 @@ class Staged:
         """Compares the day's file with landed ones, and leaves only the records in it that are not known."""
         whole, covers_day = self.as_landed(day), day in self.days
         kept = whole.path.with_name("whole.zst")
-        with Comparison(files, covers_day, self._zone.moved(day)) as comparison:
+        with Comparison(files, covers_day, self._zone.moved_records(day)) as comparison:
             os.replace(whole.path, kept)
             lines_before, ids_before = self._lines.pop(day, 0), self._ids.pop(day, Hashes())
             try:
@@ -137,7 +137,7 @@ class Staged:
     def _comparisons(self, stack: ExitStack) -> dict[date, Comparison]:
         landed = {day: files for day in sorted(self.days) if (files := self._zone.files(day))}
         return {
-            day: stack.enter_context(Comparison(files, covers_day=True, moved=self._zone.moved(day)))
+            day: stack.enter_context(Comparison(files, covers_day=True, moved=self._zone.moved_records(day)))
             for day, files in landed.items()
         }
 

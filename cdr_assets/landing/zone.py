@@ -2,7 +2,7 @@
 
     account                                                    App ID of the only account in this folder
     landing/usage_date=YYYY-MM-DD/<name>.ndjson.zst            records, byte for byte, one per line; see `files`
-    landing/usage_date=YYYY-MM-DD/.moved                       which of its records lie under another day now
+    landing/usage_date=YYYY-MM-DD/.moved, .loaded              what the tables have of it; see `moved`
     landing/.requests                                          number of the last request
     quarantine/usage_date=YYYY-MM-DD/<digest>.txt              records that are not valid, with the reason
 
@@ -25,7 +25,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cdr_assets.data_folder import DataFolder
+from cdr_assets.days import DAY
 from cdr_assets.landing.files import SUFFIX, LandedFile
+from cdr_assets.landing.moved import MovedRecords
+
+MOVES_WITHIN_DAYS = 7
+"""A record whose newer version is dated at most so many days away is taken for moved."""
 
 ANY_DAY = "any"
 """In the name of a staging folder: the answer may have records of any day."""
@@ -100,19 +105,43 @@ class LandingZone:
             found = [f"{entry.name} {entry.stat().st_size}" for entry in entries if entry.name.endswith(SUFFIX)]
         return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16] if found else ""
 
-    def moved(self, day: date) -> dict[str, int]:
-        """Records that landed on the day and lie under another: their ids, and the request that moved each."""
-        with suppress(FileNotFoundError):
-            return {
-                str(cdr_id): int(request) for cdr_id, request in json.loads(self._moved_file(day).read_text()).items()
-            }
-        return {}
+    def moved_records(self, day: date) -> MovedRecords:
+        """Records that landed on the day and may lie under another one within a week of it."""
+        near = [day + DAY * number for number in range(-MOVES_WITHIN_DAYS, MOVES_WITHIN_DAYS + 1) if number]
+        # A move is noticed when both of its days are loaded.
+        own = min((file.request for file in self._not_loaded(day)), default=None)
+        not_loaded = [
+            file
+            for other in near
+            for file in (self._not_loaded(other) if own is None else self.files(other))
+            if own is None or file.request > min(own, self._loaded(other))
+        ]
+        return MovedRecords(self._noted(day), not_loaded)
 
     def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
-        """Replaces what `moved` returns. If the day's next answer has such a record again, that is a newer version."""
-        if dict(moved) != self.moved(day):
-            make_folder(self._folder(day))
-            _write(self._moved_file(day), json.dumps(moved))
+        """Notes which records of the day lie under another day: their ids, and the request that moved each."""
+        if dict(moved) != self._noted(day):
+            _write(self._folder(day) / ".moved", json.dumps(moved))
+
+    def note_loaded(self, day: date, request: int) -> None:
+        """Notes that the day's records up to this request are in the tables, and that what they moved is noted."""
+        if request != self._loaded(day):
+            _write(self._folder(day) / ".loaded", str(request))
+
+    def _not_loaded(self, day: date) -> list[LandedFile]:
+        loaded = self._loaded(day)
+        return [file for file in self.files(day) if file.request > loaded]
+
+    def _noted(self, day: date) -> dict[str, int]:
+        with suppress(FileNotFoundError):
+            noted: dict[str, int] = json.loads((self._folder(day) / ".moved").read_text(encoding="utf-8"))
+            return noted
+        return {}
+
+    def _loaded(self, day: date) -> int:
+        with suppress(FileNotFoundError):
+            return int((self._folder(day) / ".loaded").read_text(encoding="utf-8"))
+        return -1
 
     def next_request(self) -> int:
         """The number of a request that is about to be sent. It is larger than every one before."""
@@ -196,9 +225,6 @@ class LandingZone:
     def _folder(self, day: date) -> Path:
         return self.landing / partition_name(day)
 
-    def _moved_file(self, day: date) -> Path:
-        return self._folder(day) / ".moved"
-
 
 def partition_name(day: date | None) -> str:
     """The folder of a UTC day, named as DuckDB and other readers expect of a partition column."""
@@ -215,6 +241,7 @@ def _may_bring(staging_folder: str, days: Collection[date]) -> bool:
 
 def _write(path: Path, text: str) -> None:
     """Writes a small file in one step: a reader sees all of it or nothing."""
+    make_folder(path.parent)
     draft = path.with_name(f".{path.name}.draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)

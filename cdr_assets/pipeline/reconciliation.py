@@ -105,6 +105,9 @@ class _StagedFile:
     def lock(self, day: date) -> AbstractContextManager[object]:
         return nullcontext()
 
+    def note_loaded(self, day: date, request: int) -> None:
+        pass
+
     def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
         raise AssertionError("a single answer knows of no other day")
 

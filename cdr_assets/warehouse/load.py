@@ -47,6 +47,7 @@ def load_records(connection: Connection, table: Table, usage_date: date, landed:
         paths = [str(file.path) for file in files]
         run(connection, table.sql("update_lost_parts"), usage_date=usage_date, files=paths)
     changed_days, days_due = _keep_newest_versions(connection, table, usage_date, landed, may_repeat)
+    landed.note_loaded(usage_date, files[-1].request)
     row_count = count_rows(connection, table, usage_date)
     return Rebuilt(row_count, frozenset({usage_date, *changed_days}), frozenset(days_due))
 
@@ -97,6 +98,7 @@ def read_versions(
                 read_sql("call_detail_records/landed_versions"),
                 usage_date=usage_date,
                 usage_dates=[day for day, _ in by_day],
+                requests=[file.request for _, file in by_day],
                 with_text=with_text,
                 **_as_lists([file for _, file in by_day]),
             )
@@ -154,9 +156,8 @@ def _note_moved(
 
 
 def _as_lists(files: Sequence[LandedFile]) -> dict[str, list[Any]]:
-    """The files as the statements take them."""
+    """The files, and when the requests were sent that brought them, as the statements take them."""
     return {
         "files": [str(file.path) for file in files],
-        "requests": [file.request for file in files],
         "landed_ats": [file.landed_at.astimezone(timezone.utc).replace(tzinfo=None) for file in files],
     }

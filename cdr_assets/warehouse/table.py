@@ -88,6 +88,9 @@ class LandedFiles(Protocol):
     def lock(self, day: date) -> AbstractContextManager[object]:
         """Hold it while the files must not change."""
 
+    def note_loaded(self, day: date, request: int) -> None:
+        """Notes that the day's records up to this request are loaded. Called after every note about what they moved."""
+
     def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
         """Notes which records of the day lie under another day: their ids, and the request that moved each."""
 

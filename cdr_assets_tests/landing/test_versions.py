@@ -17,7 +17,7 @@ from cdr_assets.landing.files import LandedFile
 from cdr_assets.landing.hashes import Hashes
 from cdr_assets.landing.ingest import Change, IngestResult, commit, ingest, staged_answer
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets_tests.landing.test_ingest import DAY, batches, one, record
+from cdr_assets_tests.landing.test_ingest import DAY, NEXT, batches, one, record
 from cdr_assets_tests.reference import Record
 
 Log = list[tuple[str, str]]
@@ -230,6 +230,17 @@ def test_a_record_that_moved_away_and_came_back_unchanged_is_a_newer_version(zon
     assert fetch(zone, record("a"), record("b")).changes == {DAY: Change()}
     assert [(file.records, file.request > moved_by) for file in zone.files(DAY)] == [(2, False), (1, True)]
     assert zone.files(DAY)[0] == first
+
+
+def test_a_record_that_came_back_before_its_other_day_was_loaded_is_a_newer_version(zone: LandingZone) -> None:
+    fetch(zone, record("a"), record("b"))
+    for _ in range(2):
+        ingest(zone, one(batches(record("a", NEXT), record("c", NEXT))), "period", [NEXT])
+        assert fetch(zone, record("b"), record("a")).changes == {DAY: Change(changed=1)}
+        assert fetch(zone, record("b"), record("a")).changes == {DAY: Change()}
+    zone.note_loaded(NEXT, zone.files(NEXT)[-1].request)
+    assert fetch(zone, record("b"), record("a")).changes == {DAY: Change()}
+    assert [file.records for file in zone.files(DAY)] == [2, 1, 1]
 
 
 # Damage

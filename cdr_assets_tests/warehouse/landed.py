@@ -53,6 +53,9 @@ class Landed:
     def lock(self, day: date) -> AbstractContextManager[object]:
         return nullcontext()
 
+    def note_loaded(self, day: date, request: int) -> None:
+        pass
+
     def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
         pass
 

@@ -1,7 +1,7 @@
 -- Types the records that landed for one UTC day. Every scalar is read as text, so a value that does not fit its type
 -- costs no other: it becomes NULL and is named in lost_fields. To try it in a DuckDB shell, run macros.sql, then replace
--- $files with a list of files, $requests with the numbers of the requests that brought them, $landed_ats with the times
--- at which these were sent, and $usage_date with a date. Of a record that landed more than once, every version is added.
+-- $files with a list of files, $landed_ats with the times of the requests that brought them, and $usage_date with a date.
+-- Of a record that landed more than once, every version is added.
 INSERT INTO call_detail_records BY NAME
 WITH landed AS (
     SELECT * EXCLUDE (filename), list_position($files, filename) AS file_number
@@ -41,7 +41,6 @@ WITH landed AS (
 -- One name per field.
 given AS (
     SELECT
-        $requests[file_number] AS request,
         $landed_ats[file_number] AS landed_at,
         cdr_id,
         app_id,
@@ -132,7 +131,6 @@ SELECT
     landed_at AS first_landed_at,
     landed_at,
     1 AS versions,
-    request,
     cdr_id,
     app_id,
     conf_num,

@@ -42,6 +42,5 @@ CREATE TABLE call_detail_records (
     lost_fields VARCHAR,                     -- fields that did not fit their type, comma-separated; NULL if none
     first_landed_at TIMESTAMP,               -- when the request was sent that first brought the record, UTC
     landed_at TIMESTAMP,                     -- when the request was sent that brought this version, UTC
-    versions INTEGER,                        -- how many versions of the record landed, this one included
-    request BIGINT                           -- number of the request that brought it last; 0 before they were numbered
+    versions INTEGER                         -- how many versions of the record landed, this one included
 );
