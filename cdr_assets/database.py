@@ -108,7 +108,7 @@ class Database:
                     self.path, config={"memory_limit": MEMORY_LIMIT, "storage_compatibility_version": STORAGE_VERSION}
                 )
             except duckdb.Error as error:
-                if self._set_foreign_log_aside(error):
+                if self._set_foreign_log_aside(error) or self._remove_empty_file():
                     continue
                 # A missing folder and a file that is not DuckDB's raise the same exception; waiting mends neither.
                 if "Could not set lock" not in str(error):
@@ -128,6 +128,14 @@ class Database:
         _log.warning("%s belongs to another version of %s, and is moved to %s", log, self.path, aside)
         log.replace(aside)
         return True
+
+    def _remove_empty_file(self) -> bool:
+        """Removes a file without content, as a process leaves that is killed when it makes it: DuckDB refuses it."""
+        with suppress(FileNotFoundError):
+            if self.path.stat().st_size == 0:
+                self.path.unlink()
+                return True
+        return False
 
 
 class _Waiting:

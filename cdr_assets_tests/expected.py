@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from cdr_assets.warehouse.tables import DAILY_TABLES
+from cdr_assets.warehouse.tables import TABLES as BY_PARTITION
 from cdr_assets_tests import reference
 from cdr_assets_tests.reference import Record, Row
 
@@ -20,6 +21,24 @@ def read(warehouse: Path, table: str) -> list[Row]:
         result = connection.execute(f"SELECT * FROM {table}")
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def exported(folder: Path, table: str) -> list[Row]:
+    """The rows of the table's Parquet files."""
+    if not any((folder / table).glob("*.parquet")):
+        return []
+    result = duckdb.execute(f"FROM '{folder / table}/*.parquet'")
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def assert_exports_are_the_tables(data_dir: Path) -> None:
+    """The Parquet files hold what the tables hold, and nothing else lies next to them."""
+    for table in (table.name for table in BY_PARTITION if table.exported):
+        in_files = in_order(exported(data_dir / "published", table))
+        assert in_files == in_order(read(data_dir / "cdr.duckdb", table)), table
+    others = [path for path in (data_dir / "published").glob("*/*") if path.suffix != ".parquet"]
+    assert others == []
 
 
 def in_order(rows: Iterable[Row]) -> list[list[tuple[str, Any]]]:

@@ -30,7 +30,6 @@ from cdr_assets.landing.zone import LandingZone
 from cdr_assets.sandbox.calls import records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve
 from cdr_assets.warehouse.build import Warehouse
-from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.location import SETTINGS, Locate, Script, plain_environment, record
 from cdr_assets_tests.reference import Record
@@ -240,13 +239,12 @@ def findings(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def built_entries(data_dir: Path) -> set[str]:
-    """The partitions in the build log, with the statements that built them from what landed."""
-    log = Warehouse(data_dir / "cdr.duckdb").build_log
+    """The partitions that are built from what landed, by the SQL of today, and whose exports are in place."""
     landed = LandingZone(data_dir)
     return {
-        f"{table.name} {day} by {table.fingerprint}"
-        for table in DAILY_TABLES
-        for day, version in log.landing_versions(table).items()
+        f"{table} {day}"
+        for table, days in Warehouse(data_dir / "cdr.duckdb").built_partitions().items()
+        for day, version in days.items()
         if version == landed.version(day)
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -115,6 +116,51 @@ def test_a_file_that_is_not_duckdbs_is_an_error_at_once(tmp_path: Path) -> None:
     assert not isinstance(error.value, WarehouseBusy)
     assert time.monotonic() - began < 10
     assert path.read_bytes() == b"not a database\n" * 1_000
+
+
+def test_a_file_without_content_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "cdr.duckdb"
+    path.touch()
+    with Database(path).connect() as connection:
+        connection.execute("CREATE TABLE room_usage (room_id VARCHAR)")
+    with Database(path).connect() as connection:
+        assert connection.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
+
+
+def kill_while_writing(path: Path) -> None:
+    """Leaves what a killed process has committed in the write-ahead log."""
+    program = (
+        f"import os, sys, duckdb; writing = {WRITES}; "
+        "writing.execute(\"INSERT INTO room_usage VALUES ('r')\"); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)])
+    assert path.with_name("cdr.duckdb.wal").exists()
+
+
+def test_what_a_killed_process_committed_is_kept(path: Path) -> None:
+    kill_while_writing(path)
+    with Database(path).connect() as connection:
+        assert connection.execute("SELECT room_id FROM room_usage").fetchall() == [("r",)]
+
+
+@pytest.mark.parametrize("other", ["an older file", "another database"])
+def test_the_log_of_a_killed_process_is_set_aside_when_it_is_not_of_the_file(
+    path: Path, tmp_path: Path, other: str
+) -> None:
+    backup = tmp_path / "backup"
+    if other == "an older file":
+        shutil.copy2(path, backup)
+    else:
+        with duckdb.connect(backup) as connection:
+            connection.execute("CREATE TABLE room_usage (room_id VARCHAR)")
+    with Database(path).connect() as connection:
+        connection.execute("INSERT INTO room_usage VALUES ('newer')")
+    kill_while_writing(path)
+    shutil.copy2(backup, path)
+    for _ in range(2):
+        with Database(path).connect() as connection:
+            assert connection.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
+    assert path.with_name("cdr.duckdb.wal.foreign").exists()
 
 
 def test_an_exception_inside_closes_the_file(path: Path) -> None:

@@ -163,8 +163,8 @@ def test_a_new_table_is_one_folder_and_one_entry_as_contributing_says(
     assert meaning == ("One row per app and UTC day. Minutes are exact.",)
     exported = duckdb.execute(f"FROM '{location.data_dir}/published/{TABLE}/*.parquet'").fetchall()
     assert sorted(exported, key=repr) == sorted((tuple(row.values()) for row in rows), key=repr)
-    built = {entry.name.partition(".")[0] for entry in (location.data_dir / "built" / TABLE).iterdir()}
-    assert built == {str(day) for day in (*BEFORE, *AFTER)}
+    built = {row["usage_date"] for row in read(location.warehouse, "build_log") if row["asset"] == TABLE}
+    assert built == {*BEFORE, *AFTER}
 
 
 def changed_files(package: ChangedPackage) -> set[str]:
@@ -182,13 +182,11 @@ import json, sys
 from pathlib import Path
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
-from cdr_assets.warehouse.tables import DAILY_TABLES
 
 data_dir = Path(sys.argv[1])
-log, landed = Warehouse(data_dir / "cdr.duckdb").build_log, LandingZone(data_dir).days()
+built, landed = Warehouse(data_dir / "cdr.duckdb").built_partitions(), LandingZone(data_dir).days()
 print(json.dumps({
-    table.name: sorted(str(day) for day in landed if log.landing_versions(table).get(day) != landed[day])
-    for table in DAILY_TABLES
+    table: sorted(str(day) for day in landed if days.get(day) != landed[day]) for table, days in built.items()
 }))
 """
 

@@ -93,6 +93,7 @@ class Warehouse:
                     yield BuiltPartition(table, count_rows(connection, table, day), version, was_current=True)
                 return
         landing_version: str | None = None
+        forgotten: set[Table] = set()
         for table in tables:
             reads_files = not table.sources
             # The log must name the files that were read, so nobody may change them in between.
@@ -101,16 +102,26 @@ class Warehouse:
                     landing_version = landed.version(day)
                 elif landing_version is None:
                     landing_version = self._landing_version_of_source(connection, table, day)
-                rebuilt, blocking = self._replace(connection, table, day, landed, landing_version)
+                rebuilt, blocking = self._replace(connection, table, day, landed, landing_version, forgotten)
+            forgotten.update(tables_below(table))
             days_due = _days_below(table, day, rebuilt) | rebuilt.days_due - {day}
             yield BuiltPartition(table, rebuilt.row_count, landing_version, days_due)
             if blocking:
                 raise BlockedByCheck(_blocked(blocking, day))
 
     def _replace(
-        self, connection: Connection, table: Table, day: date, landed: LandedFiles, landing_version: str
+        self,
+        connection: Connection,
+        table: Table,
+        day: date,
+        landed: LandedFiles,
+        landing_version: str,
+        forgotten: Collection[Table],
     ) -> tuple[Rebuilt, list[Finding]]:
-        """Replaces one partition and the findings of its checks. Also returns the open findings of blocking checks."""
+        """Replaces one partition and the findings of its checks. Also returns the open findings of blocking checks.
+
+        `forgotten` are tables that have no entry of the day in the build log.
+        """
         assert table.build is not None
         below = tables_below(table)
         with self._committing(connection) as changes:
@@ -118,7 +129,8 @@ class Warehouse:
             kept = keep(connection, [look(connection, table, check, day) for check in table.checks], _now())
             blocking = [finding for finding in kept.still_open if finding.check.blocking]
             # If the process is killed right after the commit, these must be due.
-            changes.forget([table, *below], {day} | rebuilt.days_due)
+            changes.forget({table, *below}.difference(forgotten), {day})
+            changes.forget([table, *below], rebuilt.days_due - {day})
             changes.forget(below, _days_below(table, day, rebuilt))
             changes.export_findings(kept.changed_days, [day])
             if not blocking:
@@ -141,7 +153,7 @@ class Warehouse:
         open the warehouse as a rule. If the copy is not that of the file in place, it waits up to SHORT_PATIENCE_S
         for the file. Raises WarehouseBusy if it is in use for longer, WarehouseError if it is not a DuckDB file.
         """
-        if not self.path.exists():
+        if self._log_copy.stamp() is None:
             return {table.name: {} for table in tables}
         if copied := self._log_copy.read():
             found = self._in_place(copied.entries, self._exported_files(), tables)
@@ -149,7 +161,10 @@ class Warehouse:
             if self._log_copy.stamp() == copied.stamp:
                 return found
         with self.connect(SHORT_PATIENCE_S) as connection:
-            return self._in_place(build_log.entries(connection), self._exported_files(), tables)
+            entries = build_log.entries(connection)
+            if not self._log_copy.read():
+                self._log_copy.rewrite(entries)
+            return self._in_place(entries, self._exported_files(), tables)
 
     def built_days(self, tables: Collection[Table] = DAILY_TABLES) -> dict[date, str]:
         """The landing version of every day of which all `tables` are built from the same landing files.

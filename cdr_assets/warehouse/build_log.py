@@ -6,7 +6,7 @@ without one is built again, which changes nothing if it was right.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -60,14 +60,14 @@ def forget_all(connection: Connection) -> None:
     run(connection, f"DELETE FROM {BUILD_LOG.name}")
 
 
-def note_exports(connection: Connection, table: Table, exports: Sequence[Export]) -> list[Entry]:
-    """Notes the new files of partitions in the entries that they have. Returns these entries."""
+def note_export(connection: Connection, table: Table, export: Export) -> list[Entry]:
+    """Notes the new file of a partition in its entry. Returns the entry, or nothing if the partition has none."""
     rows = run(
         connection,
-        BUILD_LOG.sql("update_exports"),
+        BUILD_LOG.sql("update_export"),
         asset=table.name,
-        usage_dates=[export.usage_date for export in exports],
-        sizes=[export.stamp.size for export in exports],
-        mtimes_ns=[export.stamp.mtime_ns for export in exports],
+        usage_date=export.usage_date,
+        export_size=export.stamp.size,
+        export_mtime_ns=export.stamp.mtime_ns,
     )
     return [Entry(**row) for row in rows]

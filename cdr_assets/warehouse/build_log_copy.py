@@ -11,6 +11,7 @@ between its commit and its note. Whoever opens the warehouse next writes the cop
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ _TIMES_TOO_LONG = 4
 
 # More than the longest line.
 _TAIL = 1 << 12
+
+_log = logging.getLogger(__name__)
 
 Stamp = list[int]
 """The files of the warehouse: number of the main file, bytes and nanoseconds of both."""
@@ -60,10 +63,12 @@ class BuildLogCopy:
             return None
 
     def stamp(self) -> Stamp | None:
-        """The files of the warehouse in place; None if there is none."""
+        """The files of the warehouse in place; None if there is none, or one without content."""
         try:
             main = self._warehouse.stat()
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        if main.st_size == 0:
             return None
         log = FileStamp.of(Path(f"{self._warehouse}.wal"))
         return [main.st_ino, main.st_size, main.st_mtime_ns, *(log or ())]
@@ -95,22 +100,31 @@ class BuildLogCopy:
     def rewrite(self, entries: Iterable[Entry]) -> None:
         """Writes the copy anew, in one step. Call it with every entry while the warehouse is open."""
         body = "".join(_line([*entry]) for entry in entries)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_name(f".{self._path.name}.draft")
-        draft.write_text(f"{_line({'bytes': len(body)})}{body}{_line({'stamp': self.stamp()})}", encoding="utf-8")
-        os.replace(draft, self._path)
-        self.is_current = True
+        with self._writing():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._path.with_name(f".{self._path.name}.draft")
+            draft.write_text(f"{_line({'bytes': len(body)})}{body}{_line({'stamp': self.stamp()})}", encoding="utf-8")
+            os.replace(draft, self._path)
 
     def append(self, forgotten: Sequence[tuple[str, date]], written: Sequence[Entry]) -> None:
-        """Adds what a transaction changed. Call it after the commit, while the warehouse is open."""
+        """Adds what a transaction changed to the copy, which was current before it. Call it after the commit."""
         self._append([*map(list, forgotten), *map(list, written)])
 
     def _append(self, lines: Sequence[list[Any]]) -> None:
         text = "".join(map(_line, [*lines, {"stamp": self.stamp()}]))
-        self.is_current = False
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._writing(), self._path.open("a", encoding="utf-8") as file:
             file.write(text)
-        self.is_current = True
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A copy that cannot be written stops no run: the sensors read the warehouse instead."""
+        self.is_current = False
+        try:
+            yield
+        except OSError as error:
+            _log.warning("The copy of the build log is not written: %s", error)
+        else:
+            self.is_current = True
 
     def _last_line(self) -> Any:
         try:

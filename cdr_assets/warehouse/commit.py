@@ -7,7 +7,7 @@ count as not built.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -35,7 +35,7 @@ class Changes:
         """Makes the tables' partitions of these days due to be built again."""
         if tables and days:
             build_log.forget(self._connection, tables, days)
-            self._forgotten += [(table.name, day) for table in tables for day in sorted(days)]
+            self._forgotten += [(table.name, day) for table in tables for day in days]
 
     def log_build(self, table: Table, day: date, landing_version: str, changed_days: Collection[date] = ()) -> None:
         """Notes that the partition was built from these landing files, and exports it where the table is exported.
@@ -44,8 +44,7 @@ class Changes:
         """
         exported = self._export(table, {day, *changed_days}) if table.exported else {}
         self._write(table, day, landing_version, exported.pop(day, None))
-        if exported:
-            self._written += build_log.note_exports(self._connection, table, list(exported.values()))
+        self._note(table, exported.values())
 
     def export_findings(self, changed_days: Collection[date], days: Collection[date]) -> None:
         """Exports the findings of the days on which they changed; a clean day has no file.
@@ -71,7 +70,7 @@ class Changes:
             if in_place != written:
                 # A file system that changes the time of a file when it is renamed.
                 with transaction(self._connection):
-                    self._written += build_log.note_exports(self._connection, table, in_place)
+                    self._note(table, in_place)
 
     def discard_exports(self) -> None:
         """Removes the exports that did not take their places."""
@@ -91,6 +90,10 @@ class Changes:
             self._exports.setdefault(table, []).append(written[day])
         return written
 
+    def _note(self, table: Table, written: Iterable[Export]) -> None:
+        for export in written:
+            self._written += build_log.note_export(self._connection, table, export)
+
     def _write(self, table: Table, day: date, landing_version: str, export: Export | None) -> None:
         stamp = export.stamp if export else (None, None)
         entry = Entry(table.name, day, landing_version, table.fingerprint, *stamp)
@@ -102,12 +105,14 @@ class Changes:
 def committing(connection: Connection, export_dir: Path, copy: BuildLogCopy) -> Iterator[Changes]:
     """A transaction. All of its changes take effect together, or none does."""
     changes = Changes(connection, export_dir)
+    was_current = copy.is_current
     try:
         with transaction(connection):
             yield changes
-            # Until the changes are copied: from here on they may be in the warehouse.
+            # From here on the changes may be in the warehouse. They are in the copy when they were appended to it.
             copy.is_current = False
         changes.put_exports_in_place()
-        changes.copy_to(copy)
+        if was_current:
+            changes.copy_to(copy)
     finally:
         changes.discard_exports()

@@ -348,8 +348,8 @@ def test_the_day_that_a_record_left_is_due_if_the_run_ends_before_it_is_built_ag
     assert scripted.run(DAY).success
     script.holds(NEXT, record("moved", NEXT))
     assert scripted.run(NEXT, assets=["period_cdr", "call_detail_records"]).success
-    built = scripted.data_dir / "built"
-    assert sorted(path.parent.name for path in built.glob(f"*/{DAY}.*")) == ["call_detail_records"]
+    built = Warehouse(scripted.warehouse).built_partitions()
+    assert [table for table, days in built.items() if DAY in days] == ["call_detail_records"]
 
 
 def test_bad_records_in_a_good_answer_are_quarantined_and_cost_no_other(scripted: Location, script: Script) -> None:

@@ -117,10 +117,15 @@ def make_old(location: Location, span: list[date], wrong: tuple[str, ...]) -> No
     new.unlink()
     for folder in ("built", "published"):
         shutil.rmtree(location.data_dir / folder)
+    leave_former_build_log(location, span)
+
+
+def leave_former_build_log(location: Location, days: list[date]) -> None:
+    """The files by which versions before this one knew what was built."""
     for table in TABLES:
         marks = location.data_dir / "built" / table
         marks.mkdir(parents=True)
-        for day in span:
+        for day in days:
             (marks / f"{day}.{LandingZone(location.data_dir).version(day)}").touch()
 
 
@@ -166,23 +171,29 @@ def test_a_deleted_warehouse_is_built_again_from_what_landed(
 def test_days_that_another_statement_built_are_built_again_and_no_other_day(
     landed: Location, script: Script, span: list[date]
 ) -> None:
-    log = Warehouse(landed.warehouse).build_log
-    for day in span[1:3]:
-        (entry,) = (landed.data_dir / "built" / "room_usage").glob(f"{day}.*")
-        entry.rename(entry.with_suffix(".0123456789ab"))
+    warehouse = Warehouse(landed.warehouse)
     with duckdb.connect(landed.warehouse) as connection:
+        connection.execute(
+            "UPDATE build_log SET fingerprint = '0123456789ab' WHERE asset = 'room_usage' AND usage_date IN ?",
+            [span[1:3]],
+        )
         # On a day that is not due, so it stays.
         connection.execute("UPDATE room_usage SET connections = 0 WHERE usage_date = ?", [span[0]])
-    assert [set(log.landing_versions(table)) for table in DAILY_TABLES] == [
-        set(span),
-        {span[0], span[3]},
-        set(span),
-    ]
+    assert [set(days) for days in warehouse.built_partitions().values()] == [set(span), {span[0], span[3]}, set(span)]
     assert tick_until_done(landed, "landed_days")[0] == [span[1:3]]
-    assert all(set(log.landing_versions(table)) == set(span) for table in DAILY_TABLES)
+    assert all(set(days) == set(span) for days in warehouse.built_partitions().values())
     by_day = {row["usage_date"]: row["connections"] for row in read(landed.warehouse, "room_usage") if row["app_id"]}
     assert by_day == {span[0]: 0, **dict.fromkeys(span[1:], 3)}
     assert script.paths == []
+
+
+def test_what_an_earlier_version_built_after_this_one_is_built_again(landed: Location, span: list[date]) -> None:
+    with duckdb.connect(landed.warehouse) as connection:
+        connection.execute("UPDATE room_usage SET participant_minutes = 99")
+    leave_former_build_log(landed, span[:1])
+    assert tick_until_done(landed, "landed_days")[0] == [span]
+    assert_exact(landed.warehouse, all_records(span))
+    assert [path.name for path in (landed.data_dir / "built").iterdir()] == ["log"]
 
 
 def test_a_run_that_died_half_way_through_an_upgrade_is_gone_on_with(landed: Location, span: list[date]) -> None:

@@ -11,7 +11,6 @@ import duckdb
 import pytest
 
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.warehouse import exports
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import assert_exact, in_order, read
@@ -85,28 +84,6 @@ def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees
         names = [column[0] for column in result.description]
         published = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         assert in_order(published) == in_order(read(tmp_path / "cdr.duckdb", table))
-
-
-def test_the_export_of_findings_follows_a_run_that_was_killed_before_it_exported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warehouse = Warehouse(tmp_path / "cdr.duckdb")
-    file = tmp_path / "published" / "check_findings" / f"{FIRST}.parquet"
-    bad: Record = {"cdr_id": "a", "trans_date": f"{FIRST}T10:00:00Z", "sigserver": {"duration": "an hour"}}
-    good = {**bad, "sigserver": {"duration": 3600}}
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for record, name in ((bad, "1"), (good, "2")):
-        files = [land(tmp_path, name, [record])]
-        with monkeypatch.context() as patch:
-            patch.setattr(exports, "export", killed)
-            patch.setattr(exports, "remove_export", killed)
-            with pytest.raises(KeyboardInterrupt):
-                build(warehouse, FIRST, files)
-        build(warehouse, FIRST, files)
-        assert file.exists() == bool(read(warehouse.path, "check_findings")) == (record is bad)
 
 
 # Permissions

@@ -49,7 +49,7 @@ def test_the_database_describes_every_table_and_column(warehouse: Warehouse, tab
 
 def test_a_second_opening_changes_nothing(warehouse: Warehouse) -> None:
     with warehouse.connect() as connection:
-        assert schema.prepare(connection) is False
+        assert not schema.prepare(connection)
         connection.execute("COMMENT ON COLUMN room_usage.room_id IS 'mine'")
     with warehouse.connect() as connection:
         assert ("room_id", "VARCHAR", "room; NULL gathers records that name none") in columns(connection, ROOM_USAGE)
@@ -95,8 +95,11 @@ def test_files_are_their_owners_alone_in_a_folder_that_others_can_read(warehouse
     warehouse.path.parent.mkdir(mode=0o755)
     with warehouse.connect() as connection:
         connection.execute("INSERT INTO room_usage BY NAME SELECT 'r' AS room_id")
-        modes = {path.name: path.stat().st_mode & 0o777 for path in warehouse.path.parent.iterdir()}
-    assert modes == {"cdr.duckdb": 0o600, "cdr.duckdb.wal": 0o600, "cdr.duckdb.lock": 0o600}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in warehouse.path.parent.rglob("*")}
+    assert modes == {
+        **dict.fromkeys(("cdr.duckdb", "cdr.duckdb.wal", "cdr.duckdb.lock", "log"), 0o600),
+        "built": 0o700,
+    }
 
 
 def test_a_file_that_others_could_read_is_its_owners_alone_once_it_was_opened(warehouse: Warehouse) -> None:

@@ -1,0 +1,6 @@
+-- Notes the Parquet file of a partition, if it has an entry. Returns the entry.
+UPDATE build_log
+SET export_size = $export_size, export_mtime_ns = $export_mtime_ns
+WHERE usage_date = $usage_date
+  AND asset = $asset
+RETURNING asset, usage_date, landing_version, fingerprint, export_size, export_mtime_ns;
