@@ -488,7 +488,7 @@ def test_a_row_written_past_the_code_location_is_an_error(scripted: Location, sc
         connection.execute(
             "INSERT INTO call_detail_records BY NAME SELECT ?::DATE AS usage_date, 'twice' AS cdr_id", [other_day]
         )
-        finding = look(connection, CALL_DETAIL_RECORDS, check, DAY)
+        (finding,) = look(connection, CALL_DETAIL_RECORDS, [check], [DAY])
     assert check.blocking
     assert finding.count == 1
     assert finding.sample == [{"cdr_id": "twice", "usage_dates": f"{DAY}, {other_day}"}]
