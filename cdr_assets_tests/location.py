@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from cdr_assets.sandbox.server import Settings
 from cdr_assets_tests.httpserver import Answer, answer
@@ -99,6 +100,12 @@ def record(cdr_id: str, day: date, **fields: Any) -> Record:
     """A minute of user `cdr_id` in room r, conference c."""
     room = {"room_id": "r", "connect_dt": f"{day}T10:00:00Z", "disconnect_dt": f"{day}T10:01:00Z", "duration": 60}
     return {"cdr_id": cdr_id, "trans_date": f"{day}T10:01:00Z", "conf_num": "c", "room": room, **fields}
+
+
+def lengthen(warehouse: Path) -> None:
+    """Makes the time in the room so long that the minutes of 61 records no longer fit a column. No record can."""
+    with duckdb.connect(warehouse) as connection:
+        connection.execute("UPDATE call_detail_records SET room_duration_s = 999999999999999.999")
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, Any]:

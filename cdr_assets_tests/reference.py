@@ -13,6 +13,7 @@ Record = dict[str, Any]
 Row = dict[str, Any]
 
 THOUSANDTH = Decimal("0.001")
+LONGEST_SECONDS, LONGEST_MINUTES = 31 * 86_400, 31 * 1_440
 
 
 def utc_day(record: Record) -> date:
@@ -31,6 +32,11 @@ def number(value: Any) -> Decimal | None:
     return None if value in (None, "") else Decimal(str(value)).quantize(THOUSANDTH, ROUND_HALF_UP)
 
 
+def within(length: Decimal | None, longest: int) -> Decimal | None:
+    """A length of time; None if it is negative or longer than 31 days."""
+    return length if length is not None and 0 <= length <= longest else None
+
+
 def part(record: Record, name: str) -> Record:
     return record.get(name) or {}
 
@@ -38,11 +44,12 @@ def part(record: Record, name: str) -> Record:
 def seconds(record: Record) -> Decimal | None:
     room = part(record, "room")
     if (duration := number(room.get("duration"))) is not None:
-        return duration
+        return within(duration, LONGEST_SECONDS)
     connect, disconnect = moment(room.get("connect_dt")), moment(room.get("disconnect_dt"))
     if connect is None or disconnect is None:
         return None
-    return Decimal((disconnect - connect).total_seconds()).quantize(THOUSANDTH, ROUND_HALF_UP)
+    length = Decimal((disconnect - connect).total_seconds()).quantize(THOUSANDTH, ROUND_HALF_UP)
+    return within(length, LONGEST_SECONDS)
 
 
 def usage(records: list[Record]) -> Row:
@@ -65,7 +72,7 @@ def usage(records: list[Record]) -> Row:
             }
         ),
         "participant_minutes": (sum(lengths, Decimal(0)) / 60).quantize(THOUSANDTH, ROUND_HALF_UP),
-        "billable_minutes": sum(ceil(max(length, Decimal(0)) / 60) for length in lengths),
+        "billable_minutes": sum(ceil(length / 60) for length in lengths),
         "subscribed_minutes": total(records, "subscribed_minutes"),
         "published_minutes": total(records, "published_minutes"),
         "peak_participants": max(
@@ -78,7 +85,7 @@ def usage(records: list[Record]) -> Row:
 
 
 def total(records: list[Record], name: str) -> Decimal:
-    minutes = (number(part(record, "usage").get(name)) for record in records)
+    minutes = (within(number(part(record, "usage").get(name)), LONGEST_MINUTES) for record in records)
     return sum((value for value in minutes if value is not None), Decimal(0)).quantize(THOUSANDTH)
 
 

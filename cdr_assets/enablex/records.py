@@ -1,8 +1,8 @@
 """What makes a CDR valid, and the UTC day that it belongs to.
 
 A record is valid when the warehouse can read it and knows where it belongs: a JSON object in UTF-8, neither too long
-nor nested too deep, with a `cdr_id` and a `trans_date`. Any other record is quarantined with the reason. It never costs
-another record.
+nor nested too deep, with one `cdr_id` and one `trans_date`. Any other record is quarantined with the reason. It never
+costs another record.
 """
 
 from __future__ import annotations
@@ -64,9 +64,17 @@ class Batch:
     """The answer reported success without a list of records. This batch is then the only one, and it is empty."""
 
 
+class _Id:
+    """Stands for a cdr_id."""
+
+
+class _Time:
+    """Stands for a trans_date."""
+
+
 class _Head(msgspec.Struct, gc=False):
-    cdr_id: str | int
-    trans_date: datetime
+    cdr_id: _Id
+    trans_date: _Time
 
 
 class _RawHead(msgspec.Struct):
@@ -78,10 +86,12 @@ class _Invalid(Exception):
     """Why a record is quarantined."""
 
 
-_HEADS = msgspec.json.Decoder(list[_Head])
 _RAW_HEAD = msgspec.json.Decoder(_RawHead)
 _TIME = msgspec.json.Decoder(datetime)
 _TEXT = msgspec.json.Decoder(str)
+_ID_OR_TIME = ("cdr_id", "trans_date")
+# A key can be spelled with escapes: \u0063dr_id.
+_ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 
 
 def to_batch(array: bytes, elements: Sequence[msgspec.Raw | bytes]) -> Batch:
@@ -103,16 +113,36 @@ def _common_day(array: bytes) -> tuple[date, list[str]] | None:
     if len(array) > MAX_RECORD_BYTES:
         return None
     try:
-        heads = _HEADS.decode(array)
-        times = [head.trans_date for head in heads]
+        ids, times = _ids_and_times(array)
         day = _utc_day(times[0])
         # Midnight itself is checked one by one: the decoder rounds the seventh digit of a second up to the next day.
         midnight = datetime.combine(day, time(), timezone.utc if times[0].tzinfo else None)
         alike = midnight < min(times) and max(times) < midnight + timedelta(days=1)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, TypeError, _Invalid):
         return None
-    ids = [str(head.cdr_id) for head in heads]
-    return (day, ids) if alike and all(ids) else None
+    if not alike or not {*map(type, ids)} <= {str, int} or "" in ids:
+        return None
+    return day, [str(cdr_id) for cdr_id in ids]
+
+
+def _ids_and_times(array: bytes) -> tuple[list[object], list[datetime]]:
+    """The cdr_id and the trans_date of each element; raises _Invalid if one has none, or one of them twice."""
+    ids: list[object] = []
+    times: list[object] = []
+    id_, time_ = _Id(), _Time()
+
+    # The decoder keeps the last of two members with one key, and DuckDB reads the first. This is called for each.
+    def note(kind: type, value: object) -> _Id | _Time:
+        if kind is _Id:
+            ids.append(value)
+            return id_
+        times.append(value)
+        return time_
+
+    heads = msgspec.json.Decoder(list[_Head], dec_hook=note).decode(array)
+    if not len(heads) == len(ids) == len(times):
+        raise _Invalid("a record has cdr_id or trans_date twice")
+    return ids, msgspec.convert(times, list[datetime])
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -168,12 +198,23 @@ def _day_and_id(record: bytes) -> tuple[date, str]:
     brackets = record.count(b"{") + record.count(b"[")
     if brackets > MAX_RECORD_DEPTH and max(depths(record)) > MAX_RECORD_DEPTH:
         raise _Invalid(f"the record is nested more than {MAX_RECORD_DEPTH} deep")
+    repeated = _repeated_key(record)
+    if repeated:
+        raise _Invalid(f"{repeated} is given more than once")
     cdr_id = bytes(head.cdr_id)
     if cdr_id in (b"null", b'""'):
         raise _Invalid("cdr_id is missing or empty")
     if cdr_id[:1] not in b'"-0123456789':
         raise _Invalid(f"cdr_id is {value_kind(cdr_id)}, not a string or a number")
     return _day_of_time(bytes(head.trans_date)), _TEXT.decode(cdr_id) if cdr_id.startswith(b'"') else cdr_id.decode()
+
+
+def _repeated_key(record: bytes) -> str | None:
+    """`cdr_id` or `trans_date`, whichever the object has more than once; None if it has each of them at most once."""
+    if all(record.count(b'"%b"' % key.encode()) < 2 for key in _ID_OR_TIME) and not _ESCAPED_LETTER.search(record):
+        return None
+    keys = [key for key, _ in members(record)]
+    return next((key for key in _ID_OR_TIME if keys.count(key) > 1), None)
 
 
 def _day_of_time(value: bytes) -> date:

@@ -25,7 +25,8 @@ ROUTES_AGREE = Check(
     "The room and conference routes return the same records and minutes as the table. Sampled once per fetching run: "
     "the busiest rooms and some conferences of its last day.",
     "Records that only the routes had have landed, and their days are rebuilt. Ask EnableX about records that only the "
-    "table has, and about minutes that differ. CDR_AGREEMENT_SAMPLE sets how many are sampled; 0 turns the check off.",
+    "table has, and about minutes that differ. CDR_AGREEMENT_SAMPLE sets how many are sampled; with 0 nothing is asked "
+    "for, and what was found before stays open until it is acknowledged.",
 )
 INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM)
 

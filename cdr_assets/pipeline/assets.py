@@ -99,7 +99,7 @@ def daily_assets(
     @dg.multi_asset(
         name="cdr_by_day",
         specs=[spec.replace_attributes(partitions_def=utc_days) for spec in specs],
-        check_specs=checks.check_specs(with_routes=agreement_sample > 0),
+        check_specs=checks.check_specs(),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )

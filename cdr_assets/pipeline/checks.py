@@ -30,27 +30,27 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
 """The checks of each asset."""
 
 
-def checks_of(assets: Collection[str], with_routes: bool) -> Iterator[tuple[str, Check]]:
-    """Each check of the assets; routes_agree only where it is turned on."""
+def checks_of(assets: Collection[str]) -> Iterator[tuple[str, Check]]:
+    """Each check of the assets."""
     for asset, checks in CHECKS.items():
         if asset in assets:
-            yield from ((asset, check) for check in checks if check is not ROUTES_AGREE or with_routes)
+            yield from ((asset, check) for check in checks)
 
 
 def check_named(name: str) -> tuple[str, Check]:
     """The check of that name, with its asset. Raises ValueError if there is none."""
-    for asset, check in checks_of(CHECKS, with_routes=True):
+    for asset, check in checks_of(CHECKS):
         if check.name == name:
             return asset, check
-    names = ", ".join(check.name for _, check in checks_of(CHECKS, with_routes=True))
+    names = ", ".join(check.name for _, check in checks_of(CHECKS))
     raise ValueError(f"there is no check {name}; the checks are {names}")
 
 
-def check_specs(with_routes: bool) -> list[dg.AssetCheckSpec]:
+def check_specs() -> list[dg.AssetCheckSpec]:
     """Every check as Dagster lists it."""
     return [
         dg.AssetCheckSpec(check.name, asset=asset, description=check.meaning, blocking=check.blocking)
-        for asset, check in checks_of(CHECKS, with_routes)
+        for asset, check in checks_of(CHECKS)
     ]
 
 
@@ -58,14 +58,13 @@ def evaluations(
     connection: Connection,
     looked_at: Mapping[tuple[str, Check], Sequence[date]],
     assets: Collection[str],
-    with_routes: bool,
     partitions: Mapping[dg.AssetCheckKey, str | None],
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """The results to record: one per check that this run looked at, and one per other check that is red.
 
     `partitions` are those under which Dagster files the results. Each result is still about all days.
     """
-    for asset, check in checks_of(assets, with_routes):
+    for asset, check in checks_of(assets):
         days = looked_at.get((asset, check), ())
         kept = kept_findings(connection, asset, check)
         if days or any(_is_open(finding) for finding in kept):

@@ -17,7 +17,7 @@ from cdr_assets.pipeline.build_days import DayOutcome, build_days
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
-from cdr_assets.warehouse.checks import Finding, kept_findings
+from cdr_assets.warehouse.checks import Finding, kept_findings, ranges
 from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
@@ -122,15 +122,22 @@ class DailyRun:
         """The days on which the routes did not agree, and the last day that has records."""
         with self._lease.connection() as connection:
             kept = kept_findings(connection, CALL_DETAIL_RECORDS.name, ROUTES_AGREE)
-            last = self._warehouse.days(connection, CALL_DETAIL_RECORDS)[-1:]
+            last = list(self._warehouse.days(connection, CALL_DETAIL_RECORDS))[-1:]
         return sorted({*last, *(finding.usage_date for finding in kept)})
 
     def look_again(self, checks: Collection[str]) -> None:
-        """Evaluates those of the checks that are about tables, on every day."""
-        with self._lease.connection() as connection:
-            for table in DAILY_TABLES:
-                wanted = [check for check in table.checks if check.name in checks]
-                for day in self._warehouse.look_again(connection, table, wanted):
+        """Evaluates those of the checks that are about tables, on every day, one range of days after the other."""
+        for table in DAILY_TABLES:
+            wanted = [check for check in table.checks if check.name in checks]
+            if not wanted:
+                continue
+            with self._lease.connection() as connection:
+                days = self._warehouse.days(connection, table)
+            for some_days in ranges(days):
+                # Other processes get the warehouse in between.
+                with self._lease.connection() as connection:
+                    looked_at = self._warehouse.look_again(connection, table, wanted, some_days)
+                for day in looked_at:
                     self._note(table.name, wanted, day)
 
     def _note(self, asset: str, checks: Iterable[Check], day: date) -> None:

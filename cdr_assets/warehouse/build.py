@@ -126,7 +126,7 @@ class Warehouse:
         below = tables_below(table)
         with self._committing(connection) as changes:
             rebuilt = table.build(connection, table, day, landed)
-            kept = keep(connection, [look(connection, table, check, day) for check in table.checks], _now())
+            kept = keep(connection, look(connection, table, table.checks, [day]), _now())
             blocking = [finding for finding in kept.still_open if finding.check.blocking]
             # If the process is killed right after the commit, these must be due.
             changes.forget({table, *below}.difference(forgotten), {day})
@@ -227,22 +227,28 @@ class Warehouse:
             changes.export_findings(days, days)
         return days
 
-    def look_again(self, connection: Connection, table: Table, checks: Collection[Check]) -> list[date]:
-        """Evaluates these checks of the table on every day with rows or findings. Returns the days."""
-        days = self.days(connection, table) if checks else []
-        for day in days:
-            self.keep(connection, [look(connection, table, check, day) for check in checks])
-        return days
+    def look_again(
+        self, connection: Connection, table: Table, checks: Collection[Check], days: Sequence[date]
+    ) -> list[date]:
+        """Evaluates these checks of the table over a range of days, and keeps what they find. Returns the days."""
+        findings = look(connection, table, checks, days)
+        self.keep(connection, findings)
+        return sorted({finding.usage_date for finding in findings})
 
-    def days(self, connection: Connection, table: Table) -> list[date]:
-        """The days that the table has rows of, or findings on."""
+    def days(self, connection: Connection, table: Table) -> dict[date, int]:
+        """The days that the table or one of its sources has rows of, or findings on, in order, each with these rows."""
         rows = run(
             connection,
-            f"SELECT usage_date FROM {table.name} UNION SELECT usage_date FROM check_findings WHERE asset = $asset "
-            "ORDER BY usage_date",
+            "SELECT usage_date, sum(row_count)::BIGINT AS row_count FROM ("
+            + " UNION ALL ".join(
+                f"SELECT usage_date, count(*) AS row_count FROM {each.name} GROUP BY usage_date"
+                for each in (table, *table.sources)
+            )
+            + " UNION ALL SELECT usage_date, 0 FROM check_findings WHERE asset = $asset"
+            ") GROUP BY usage_date ORDER BY usage_date",
             asset=table.name,
         )
-        return [row["usage_date"] for row in rows]
+        return {row["usage_date"]: row["row_count"] for row in rows}
 
 
 def _days_below(table: Table, day: date, rebuilt: Rebuilt) -> frozenset[date]:

@@ -7,7 +7,7 @@ is open again as soon as its count or its sample changes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -17,6 +17,9 @@ from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CHECK_FINDINGS
 
 SAMPLE_ROWS = 10
+
+RANGE_DAYS = 366
+RANGE_ROWS = 500_000
 
 Row = Mapping[str, Any]
 
@@ -59,35 +62,69 @@ class KeptFinding:
     note: str | None
 
 
-def look(connection: Connection, table: Table, check: Check, usage_date: date) -> Finding:
-    """Evaluates the check's statement for one day of the table."""
+def look(connection: Connection, table: Table, checks: Collection[Check], days: Sequence[date]) -> list[Finding]:
+    """Evaluates the statements of these checks from the first to the last of `days`, which are in order.
+
+    Returns a finding per check for each of `days`, and for any day between them that has one.
+    """
+    return [finding for check in checks for finding in _look(connection, table, check, days)]
+
+
+def _look(connection: Connection, table: Table, check: Check, days: Sequence[date]) -> Iterator[Finding]:
     statement = table.sql(check.name).strip().removesuffix(";")
     rows = run(
         connection,
-        f"SELECT *, count(*) OVER () AS found_rows FROM ({statement}) ORDER BY ALL LIMIT {SAMPLE_ROWS}",
-        usage_date=usage_date,
+        f"SELECT usage_date, count(*) AS count, min(found, {SAMPLE_ROWS}) AS sample "
+        f"FROM ({statement}) AS found GROUP BY usage_date",
+        first_date=days[0],
+        last_date=days[-1],
     )
-    count = rows[0]["found_rows"] if rows else 0
-    sample = [{name: value for name, value in row.items() if name != "found_rows"} for row in rows]
-    return Finding(table.name, check, usage_date, count, sample)
+    found = {row["usage_date"]: (row["count"], _without_day(row["sample"])) for row in rows}
+    for day in sorted({*days, *found}):
+        yield Finding(table.name, check, day, *found.get(day, (0, ())))
+
+
+def ranges(days: Mapping[date, int]) -> Iterator[list[date]]:
+    """Cuts days, each with its number of rows, into ranges that are looked at in one go, so that memory is bounded.
+
+    A range has up to a year of days and up to half a million rows; a day with more rows is a range of its own.
+    """
+    pending: list[date] = []
+    rows = 0
+    for day, count in days.items():
+        if pending and (len(pending) == RANGE_DAYS or rows + count > RANGE_ROWS):
+            yield pending
+            pending, rows = [], 0
+        pending.append(day)
+        rows += count
+    if pending:
+        yield pending
+
+
+def _without_day(rows: Sequence[Row]) -> list[Row]:
+    return [{name: value for name, value in row.items() if name != "usage_date"} for row in rows]
 
 
 def keep(connection: Connection, findings: Sequence[Finding], now: datetime) -> Kept:
     """Replaces the kept findings of these checks on these days. `now` is UTC."""
     still_open, changed_days = [], set[date]()
-    for day in {finding.usage_date for finding in findings}:
-        kept = {
-            (row["asset"], row["check_name"]): row
-            for row in run(connection, CHECK_FINDINGS.sql("of_day"), usage_date=day)
+    days = [finding.usage_date for finding in findings]
+    kept = (
+        {
+            (row["usage_date"], row["asset"], row["check_name"]): row
+            for row in run(connection, CHECK_FINDINGS.sql("of_days"), first_date=min(days), last_date=max(days))
         }
-        for finding in (each for each in findings if each.usage_date == day):
-            former = kept.get((finding.asset, finding.check.name), {})
-            if former or finding.count:
-                changed_days.add(day)
-            if former:
-                run(connection, CHECK_FINDINGS.sql("delete"), **_key(finding))
-            if finding.count and _insert(connection, finding, former, now.replace(tzinfo=None)):
-                still_open.append(finding)
+        if days
+        else {}
+    )
+    for finding in findings:
+        former = kept.get((finding.usage_date, finding.asset, finding.check.name), {})
+        if former or finding.count:
+            changed_days.add(finding.usage_date)
+        if former:
+            run(connection, CHECK_FINDINGS.sql("delete"), **_key(finding))
+        if finding.count and _insert(connection, finding, former, now.replace(tzinfo=None)):
+            still_open.append(finding)
     return Kept(still_open, changed_days)
 
 

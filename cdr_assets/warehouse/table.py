@@ -2,7 +2,7 @@
 
 sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
 sql/<table>/insert.sql     the rows of one partition, `$usage_date`
-sql/<table>/<check>.sql    the rows that contradict the check
+sql/<table>/<check>.sql    the rows that contradict the check, each with its `usage_date`, `$first_date` to `$last_date`
 sql/macros.sql             what several tables share
 """
 

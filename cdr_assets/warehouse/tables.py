@@ -34,9 +34,9 @@ CALL_DETAIL_RECORDS = Table(
         ),
         Check(
             "no_field_was_lost_to_its_type",
-            "Every field fits the type of its column.",
-            "The field is NULL in the table; the landing zone still has it. If EnableX changed its shape, change the "
-            "column in sql/call_detail_records: the days are rebuilt by themselves.",
+            "Every field fits the type of its column, and no time is negative or longer than 31 days.",
+            "The field is NULL in the table and counts as 0; the landing zone still has it. If EnableX changed its "
+            "shape, change the column in sql/call_detail_records: the days are rebuilt by themselves.",
         ),
         Check(
             "room_duration_agrees_with_its_timestamps",
@@ -68,8 +68,7 @@ ROOM_USAGE = Table(
         Check(
             "room_usage_adds_up",
             "Connections and minutes of every room are those of its records.",
-            "Materialize room_usage for these days. If the check still fails, a sum of minutes does not fit its "
-            "column.",
+            "Materialize room_usage for these days. If the check still fails, its insert.sql has a fault.",
             blocking=True,
         ),
     ),
@@ -88,7 +87,7 @@ CONFERENCE_USAGE = Table(
             "conference_usage_adds_up",
             "Connections and minutes of every conference of the day are those of its records, over all its days.",
             "Materialize conference_usage for the days from the conference's first to its last. If the check still "
-            "fails, a sum of minutes does not fit its column.",
+            "fails, its insert.sql has a fault.",
             blocking=True,
         ),
     ),

@@ -46,6 +46,43 @@ def test_a_record_that_belongs_nowhere_is_quarantined(element: bytes, reason: st
     assert bad.usage_date == (DAY if b"2026-11-01T10" in element else None)
 
 
+TIME = b'"2026-11-01T10:00:00Z"'
+
+
+@pytest.mark.parametrize(
+    ("element", "reason"),
+    [
+        (b'{"cdr_id":"a","cdr_id":"b","trans_date":%b}' % TIME, "cdr_id"),
+        (b'{"cdr_id":"a","trans_date":%b,"x":{},"cdr_id":"a"}' % TIME, "cdr_id"),
+        (b'{"cdr_id":null,"cdr_id":"a","trans_date":%b}' % TIME, "cdr_id"),
+        (b'{"cdr\\u005Fid":1,"cdr_id":"a","trans_date":%b}' % TIME, "cdr_id"),
+        (b'{"cdr_id":"a","trans_date":%b,"trans_date":%b}' % (TIME, TIME), "trans_date"),
+        (b'{"trans_date":%b,"cdr_id":"a","trans_date":"2026-11-02T10:00:00Z"}' % TIME, "trans_date"),
+        (b'{"cdr_id":"a","trans_date":"","trans_date":%b}' % TIME, "trans_date"),
+    ],
+)
+def test_a_record_with_two_identities_or_two_times_is_quarantined(
+    element: bytes, reason: str, batch_bytes: int
+) -> None:
+    bad = one(element)
+    assert bad.reason == f"{reason} is given more than once"
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        b'{"cdr_id":"a","x":"cdr_id","y":{"cdr_id":1,"trans_date":2},"trans_date":%b}' % TIME,
+        b'{"cdr_id":"a","x":1,"x":2,"cdr_id ":1,"CDR_ID":2,"\\u0063dr":3,"trans_date":%b}' % TIME,
+        b'{"cdr\\u005fid":"a","\\"cdr_id":"b","tr\\u0061ns_date":%b}' % TIME,
+    ],
+)
+def test_other_keys_may_look_like_the_identity_or_repeat(element: bytes, batch_bytes: int) -> None:
+    assert read(body(record("before"), element, record("after"))) == (
+        {DAY: [record("before"), element, record("after")]},
+        [],
+    )
+
+
 @pytest.mark.parametrize(
     "value",
     [

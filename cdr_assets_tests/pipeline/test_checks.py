@@ -11,7 +11,7 @@ import pytest
 
 from cdr_assets_tests.expected import TABLES, read
 from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.location import Location, Script, checks, failure, record, red, sample_of
+from cdr_assets_tests.location import Location, Script, checks, failure, lengthen, record, red, sample_of
 
 DAY = date(2026, 11, 18)
 NEXT = DAY + timedelta(days=1)
@@ -21,8 +21,7 @@ LOST, QUARANTINED, VANISHED = (
     "no_record_was_set_aside",
     "no_record_vanished_upstream",
 )
-LONGEST = {"room_id": "r", "duration": "999999999999999.999"}
-TOO_MANY_MINUTES = [record(str(number), DAY, room=LONGEST) for number in range(61)]
+MANY = [record(str(number), DAY) for number in range(61)]
 
 
 def odd(cdr_id: str, day: date) -> dict[str, Any]:
@@ -125,12 +124,12 @@ def test_a_record_that_vanished_is_a_finding_of_its_day_until_it_is_back(scripte
 
 
 def test_a_blocked_day_is_not_exported(scripted: Location, script: Script) -> None:
-    script.holds(DAY, *TOO_MANY_MINUTES[:60])
+    script.holds(DAY, *MANY)
     assert scripted.run(DAY).success
     exported = scripted.data_dir / "published" / "room_usage" / f"{DAY}.parquet"
     good = exported.read_bytes()
-    script.holds(DAY, *TOO_MANY_MINUTES)
-    said = failure(scripted.run(DAY))
+    lengthen(scripted.warehouse)
+    said = failure(scripted.run(DAY, assets=["room_usage"]))
     assert "room_usage_adds_up fails on 2026-11-18" in said
     assert exported.read_bytes() == good
 
@@ -212,12 +211,15 @@ def test_an_acknowledged_finding_that_changes_is_open_again(scripted: Location, 
 
 
 def test_an_acknowledged_blocking_finding_lets_its_day_through(scripted: Location, script: Script) -> None:
-    script.holds(DAY, *TOO_MANY_MINUTES)
-    assert not scripted.run(DAY).success
+    script.holds(DAY, *MANY)
+    assert scripted.run(DAY, assets=["period_cdr", "call_detail_records"]).success
+    lengthen(scripted.warehouse)
+    usages = ["room_usage", "conference_usage"]
+    assert not scripted.run(DAY, assets=usages).success
     acknowledge(scripted, check="room_usage_adds_up", first_day=str(DAY), note="a test call")
-    assert "conference_usage_adds_up" in failure(scripted.run(DAY, assets=TABLES)), "it was not looked at before"
+    assert "conference_usage_adds_up" in failure(scripted.run(DAY, assets=usages)), "it was not looked at before"
     acknowledge(scripted, check="conference_usage_adds_up", first_day=str(DAY), note="a test call")
-    assert scripted.run(DAY, assets=TABLES).success
+    assert scripted.run(DAY, assets=usages).success
     assert (scripted.data_dir / "published" / "room_usage" / f"{DAY}.parquet").exists()
 
 

@@ -215,7 +215,21 @@ def test_a_sample_of_none_asks_nothing(locate: Locate, sandbox: Sandbox) -> None
     result = location.run(DAY)
     assert [path for path, _ in sandbox.requests] == [f"/video/v2/cdr/period/{DAY}/{DAY}"]
     assert "routes_agree" not in checks(result)
-    assert not location.definitions.resolve_asset_graph().asset_check_keys & {ROUTES}
+
+
+def test_what_was_found_stays_red_when_nothing_is_sampled_any_more(
+    locate: Locate, sampling: Location, script: Script
+) -> None:
+    script.holds(DAY, in_no_conference("a"))
+    room_answers(script)
+    assert red(sampling.run(DAY)) == ["routes_agree"]
+    script.paths.clear()
+    quiet = locate({**script.environment, "CDR_START_DATE": str(BEFORE)}, sampling.data_dir)
+    result = quiet.run(DAY, assets=["call_detail_records"])
+    assert red(result) == ["routes_agree"]
+    assert checks(result)["routes_agree"].metadata["open_days"].value == str(DAY)
+    assert "Not looked at in this run." in checks(result)["routes_agree"].description
+    assert script.paths == []
 
 
 def test_a_day_without_calls_asks_nothing(sampling: Location, script: Script) -> None:

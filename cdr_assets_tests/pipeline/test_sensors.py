@@ -26,7 +26,7 @@ from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.location import Locate, Location, Script, record
+from cdr_assets_tests.location import Locate, Location, Script, lengthen, record
 from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
 
 HOUR = timedelta(hours=1)
@@ -631,11 +631,12 @@ def test_a_failed_asset_run_is_posted_with_its_assets(locate: Locate, sandbox: S
 
 def test_a_failed_blocking_check_is_posted(locate: Locate, script: Script, webhook: Webhook) -> None:
     location = locate({**script.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
-    many = [record(str(n), yesterday(), usage={"subscribed_minutes": "99999999999999.999"}) for n in range(99)]
-    script.holds(yesterday(), *many)
-    alerted(location, lambda: location.run(yesterday()))
+    script.holds(yesterday(), *(record(str(number), yesterday()) for number in range(61)))
+    assert location.run(yesterday(), assets=["period_cdr", "call_detail_records"]).success
+    lengthen(location.warehouse)
+    alerted(location, lambda: location.run(yesterday(), assets=["room_usage"]))
     text = webhook.posts[0][2]["text"]
-    assert f"_usage_adds_up fails on {yesterday()}" in text
+    assert f"room_usage_adds_up fails on {yesterday()}" in text
 
 
 def test_a_failed_job_on_demand_is_posted_without_days(locate: Locate, sandbox: Sandbox, webhook: Webhook) -> None:

@@ -21,6 +21,7 @@ from cdr_assets.warehouse.checks import BlockedByCheck, look
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import assert_exact, read
+from cdr_assets_tests.location import lengthen
 from cdr_assets_tests.reference import Record, utc_day
 from cdr_assets_tests.warehouse.landed import Landed, build, land, land_in
 
@@ -38,10 +39,9 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 def assert_clean(connection: Connection, days: Iterable[date]) -> None:
     """Nothing contradicts the blocking checks on these days."""
-    for day in days:
-        for table in DAILY_TABLES:
-            for check in table.checks:
-                assert look(connection, table, check, day).count == 0 or not check.blocking
+    for table in DAILY_TABLES:
+        blocking = [check for check in table.checks if check.blocking]
+        assert [finding.count for finding in look(connection, table, blocking, sorted(days)) if finding.count] == []
 
 
 moments = st.datetimes(datetime(2026, 11, 1), datetime(2026, 11, 22)).map(lambda t: t.replace(microsecond=0))
@@ -157,6 +157,17 @@ def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
         ({"room": {"duration": "", "connect_dt": ""}}, None),
         ({"sip": "perhaps", "published_track": {"audio": "true", "video": [1]}}, "published_video, sip"),
         ({"room": {"duration": 1e300}}, "room_duration_s"),
+        ({"room": {"duration": -0.001}}, "room_duration_s"),
+        ({"room": {"duration": 2_678_400}, "usage": {"screen_minutes": 44_640}}, None),
+        (
+            {"room": {"duration": 2_678_400.001}, "usage": {"screen_minutes": 44_640.001}},
+            "room_duration_s, screen_minutes",
+        ),
+        ({"sigserver": {"duration": -1, "hold_duration": "2678401"}}, "sigserver_duration_s, hold_duration_s"),
+        ({"usage": {"subscribed_minutes": -0.001, "published_minutes": "-0.0004"}}, "subscribed_minutes"),
+        ({"room": {"connect_dt": f"{DAY}T10:00:00Z", "disconnect_dt": f"{DAY}T09:59:59.999Z"}}, "room_duration_s"),
+        ({"room": {"connect_dt": f"{DAY}T10:00:00Z", "disconnect_dt": "2026-12-03T10:00:00Z"}}, None),
+        ({"room": {"connect_dt": f"{DAY}T10:00:00Z", "disconnect_dt": "2026-12-03T10:00:00.001Z"}}, "room_duration_s"),
     ],
 )
 def test_a_field_that_does_not_fit_its_type_is_null_and_named(
@@ -167,8 +178,8 @@ def test_a_field_that_does_not_fit_its_type_is_null_and_named(
     assert rows["odd"]["lost_fields"] == lost
     assert rows["even"]["lost_fields"] is None
     with warehouse.connect() as connection:
-        found = run(connection, CALL_DETAIL_RECORDS.sql("no_field_was_lost_to_its_type"), usage_date=DAY)
-    assert found == ([{"cdr_id": "odd", "lost_fields": lost}] if lost else [])
+        found = run(connection, CALL_DETAIL_RECORDS.sql("no_field_was_lost_to_its_type"), first_date=DAY, last_date=DAY)
+    assert found == ([{"usage_date": DAY, "cdr_id": "odd", "lost_fields": lost}] if lost else [])
 
 
 @pytest.mark.parametrize("boolean", [True, "true"])
@@ -214,10 +225,38 @@ def test_a_failed_load_keeps_the_former_rows(warehouse: Warehouse, tmp_path: Pat
     assert_exact(warehouse.path, [record("1")])
 
 
+LEFT_BEFORE_ENTRY = {"connect_dt": f"{DAY}T10:00:00Z", "disconnect_dt": f"{DAY}T09:59:30Z"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"room": {"room_id": "r", "duration": -60}},
+        {"room": {"room_id": "r", "duration": "-0.5"}, "usage": {"subscribed_minutes": -7.5}},
+        {"room": {"room_id": "r", **LEFT_BEFORE_ENTRY}},
+        {"room": {"room_id": "r", "duration": "999999999999999.999"}, "usage": {"published_minutes": 999999999999999}},
+    ],
+)
+def test_a_time_that_cannot_be_counts_as_none_and_stops_no_day(
+    warehouse: Warehouse, tmp_path: Path, fields: Record
+) -> None:
+    records = [record(str(number), **fields) for number in range(61)]
+    build(warehouse, DAY, [land(tmp_path, "1", records)])
+    assert_exact(warehouse.path, records)
+    (row,) = read(warehouse.path, "room_usage")
+    counted = ("connections", "participant_minutes", "billable_minutes", "subscribed_minutes", "published_minutes")
+    assert [row[name] for name in counted] == [61, 0, 0, 0, 0]
+    assert all(row["lost_fields"] for row in read(warehouse.path, "call_detail_records"))
+
+
 def test_minutes_that_overflow_their_column_turn_the_check_red(warehouse: Warehouse, tmp_path: Path) -> None:
-    longest = {"duration": "999999999999999.999", "room_id": "r"}
-    with pytest.raises(BlockedByCheck, match="room_usage_adds_up fails on 2026-11-02 with 1 rows"):
-        build(warehouse, DAY, [land(tmp_path, "1", [record(str(n), room=longest) for n in range(61)])])
+    build(warehouse, DAY, [land(tmp_path, "1", [record(str(number), room={"room_id": "r"}) for number in range(61)])])
+    lengthen(warehouse.path)
+    with (
+        warehouse.connect() as connection,
+        pytest.raises(BlockedByCheck, match="room_usage_adds_up fails on 2026-11-02 with 1 rows"),
+    ):
+        list(warehouse.build_day(connection, DAY, [ROOM_USAGE], Landed({})))
 
 
 def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(warehouse: Warehouse) -> None:

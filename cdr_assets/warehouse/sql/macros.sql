@@ -12,6 +12,15 @@ CREATE OR REPLACE TEMP MACRO utc(given) AS nullif(nullif(
     'infinity'::TIMESTAMP
 ), '-infinity'::TIMESTAMP);
 
+-- A time in seconds; NULL if it is negative or longer than 31 days, so that no sum overflows its column.
+CREATE OR REPLACE TEMP MACRO within_31_days(seconds) AS CASE WHEN seconds BETWEEN 0 AND 2_678_400 THEN seconds END;
+
+-- Seconds and minutes given as text; NULL if they are no number, negative, or longer than 31 days.
+CREATE OR REPLACE TEMP MACRO seconds_given(given) AS within_31_days(try_cast(given AS DECIMAL(18,3)));
+CREATE OR REPLACE TEMP MACRO minutes_given(given) AS CASE
+    WHEN try_cast(given AS DECIMAL(18,3)) BETWEEN 0 AND 44_640 THEN try_cast(given AS DECIMAL(18,3))
+END;
+
 -- Whose connection a record is: the user's reference, else the name, else the record itself.
 CREATE OR REPLACE TEMP MACRO participant(user_ref, user_name, cdr_id) AS
     coalesce(nullif(user_ref, ''), nullif(user_name, ''), cdr_id);

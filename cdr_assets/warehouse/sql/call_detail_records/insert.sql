@@ -109,14 +109,14 @@ typed AS (
         utc(sigserver_connect_dt) AS typed_sigserver_connect_dt,
         utc(sigserver_disconnect_dt) AS typed_sigserver_disconnect_dt,
         try_cast(room_duration_s AS DECIMAL(18,3)) AS typed_room_duration_s,
-        try_cast(sigserver_duration_s AS DECIMAL(18,3)) AS typed_sigserver_duration_s,
-        try_cast(hold_duration_s AS DECIMAL(18,3)) AS typed_hold_duration_s,
-        try_cast(subscribed_minutes AS DECIMAL(18,3)) AS typed_subscribed_minutes,
-        try_cast(published_minutes AS DECIMAL(18,3)) AS typed_published_minutes,
-        try_cast(screen_minutes AS DECIMAL(18,3)) AS typed_screen_minutes,
-        try_cast(connect_minutes AS DECIMAL(18,3)) AS typed_connect_minutes,
-        try_cast(connect_minutes_cal AS DECIMAL(18,3)) AS typed_connect_minutes_cal,
-        try_cast(room_connect_minutes AS DECIMAL(18,3)) AS typed_room_connect_minutes,
+        seconds_given(sigserver_duration_s) AS typed_sigserver_duration_s,
+        seconds_given(hold_duration_s) AS typed_hold_duration_s,
+        minutes_given(subscribed_minutes) AS typed_subscribed_minutes,
+        minutes_given(published_minutes) AS typed_published_minutes,
+        minutes_given(screen_minutes) AS typed_screen_minutes,
+        minutes_given(connect_minutes) AS typed_connect_minutes,
+        minutes_given(connect_minutes_cal) AS typed_connect_minutes_cal,
+        minutes_given(room_connect_minutes) AS typed_room_connect_minutes,
         try_cast(published_audio AS BOOLEAN) AS typed_published_audio,
         try_cast(published_data AS BOOLEAN) AS typed_published_data,
         try_cast(published_video AS BOOLEAN) AS typed_published_video,
@@ -124,6 +124,19 @@ typed AS (
         try_cast(published_url AS BOOLEAN) AS typed_published_url,
         try_cast(sip AS BOOLEAN) AS typed_sip
     FROM given
+),
+
+timed AS (
+    SELECT
+        *,
+        coalesce(
+            typed_room_duration_s,
+            try_cast(
+                (epoch_us(typed_room_disconnect_dt)::HUGEINT - epoch_us(typed_room_connect_dt)) * 0.000001
+                AS DECIMAL(18,3)
+            )
+        ) AS time_in_room_s
+    FROM typed
 )
 
 SELECT
@@ -153,13 +166,7 @@ SELECT
     typed_room_disconnect_dt AS room_disconnect_dt,
     typed_sigserver_connect_dt AS sigserver_connect_dt,
     typed_sigserver_disconnect_dt AS sigserver_disconnect_dt,
-    coalesce(
-        typed_room_duration_s,
-        try_cast(
-            (epoch_us(typed_room_disconnect_dt)::HUGEINT - epoch_us(typed_room_connect_dt)) * 0.000001
-            AS DECIMAL(18,3)
-        )
-    ) AS room_duration_s,
+    within_31_days(time_in_room_s) AS room_duration_s,
     typed_sigserver_duration_s AS sigserver_duration_s,
     typed_hold_duration_s AS hold_duration_s,
     typed_subscribed_minutes AS subscribed_minutes,
@@ -186,7 +193,10 @@ SELECT
         lost('room_disconnect_dt', room_disconnect_dt, typed_room_disconnect_dt),
         lost('sigserver_connect_dt', sigserver_connect_dt, typed_sigserver_connect_dt),
         lost('sigserver_disconnect_dt', sigserver_disconnect_dt, typed_sigserver_disconnect_dt),
-        lost('room_duration_s', room_duration_s, typed_room_duration_s),
+        coalesce(
+            lost('room_duration_s', room_duration_s, typed_room_duration_s),
+            CASE WHEN time_in_room_s IS NOT NULL AND within_31_days(time_in_room_s) IS NULL THEN 'room_duration_s' END
+        ),
         lost('sigserver_duration_s', sigserver_duration_s, typed_sigserver_duration_s),
         lost('hold_duration_s', hold_duration_s, typed_hold_duration_s),
         lost('subscribed_minutes', subscribed_minutes, typed_subscribed_minutes),
@@ -202,4 +212,4 @@ SELECT
         lost('published_url', published_url, typed_published_url),
         lost('sip', sip, typed_sip)
     ), '') AS lost_fields
-FROM typed;
+FROM timed;

@@ -1,5 +1,5 @@
 -- Records with a field that did not fit its type and is NULL in the table.
-SELECT cdr_id, lost_fields
+SELECT usage_date, cdr_id, lost_fields
 FROM call_detail_records
-WHERE usage_date = $usage_date
+WHERE usage_date BETWEEN $first_date AND $last_date
   AND lost_fields IS NOT NULL;

@@ -39,7 +39,7 @@ CREATE TABLE call_detail_records (
     parent_partner_id VARCHAR,               -- as EnableX gives it
     stats_quality JSON,                      -- bitrates and quality, sent and received
     price JSON,                              -- EnableX's price for the record
-    lost_fields VARCHAR,                     -- fields that did not fit their type, comma-separated; NULL if none
+    lost_fields VARCHAR,                     -- fields that did not fit and are NULL, comma-separated; NULL if none
     first_landed_at TIMESTAMP,               -- when the request was sent that first brought the record, UTC
     landed_at TIMESTAMP,                     -- when the request was sent that brought this version, UTC
     versions INTEGER                         -- how many versions of the record landed, this one included
