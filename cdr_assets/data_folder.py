@@ -6,6 +6,7 @@ quarantine/usage_date=YYYY-MM-DD/              records that are not valid, with 
 published/<table>/                             the tables as Parquet, unless another folder is set
 built/<table>/                                 the log of what each partition was built from
 runs/                                          the locks of living runs
+pace                                           when the next request to EnableX may be sent
 account                                        App ID of the account whose records these are
 """
 
@@ -44,6 +45,10 @@ class DataFolder:
     @property
     def run_locks(self) -> Path:
         return self.root / "runs"
+
+    @property
+    def pace(self) -> Path:
+        return self.root / "pace"
 
     @property
     def account(self) -> Path:

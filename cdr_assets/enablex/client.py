@@ -59,7 +59,7 @@ _BASE_WAIT_S = 1.0
 _MAX_WAIT_S = 60.0
 
 _LONG_WAIT_S = 30.0
-"""A wait for the turn that is worth a warning."""
+"""A wait for the turn that is worth a warning, and the longest one without a look whether it still holds."""
 
 _BROKEN = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What reading a body may raise: the connection ends or times out, or a length or an encoding is wrong."""
@@ -259,7 +259,8 @@ class EnableX:
                 level = logging.INFO if wait < _LONG_WAIT_S else logging.WARNING
                 _log.log(level, "GET %s: waits for its turn, which comes in %.1f s or later", path, wait)
                 is_logged = True
-            self._sleep(wait)
+            # A rest can be ended by hand.
+            self._sleep(min(wait, _LONG_WAIT_S))
 
     def _rest(self, error: EnableXError) -> None:
         """Makes everyone rest if that is what the server asks for."""

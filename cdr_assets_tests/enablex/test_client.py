@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import itertools
 import logging
 import re
@@ -17,8 +18,10 @@ from urllib.parse import quote
 
 import pytest
 import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cdr_assets.enablex.client import Attempt, EnableX
+from cdr_assets.enablex.client import Asked, Attempt, EnableX
 from cdr_assets.enablex.errors import (
     BadCredentials,
     BadParameter,
@@ -35,6 +38,7 @@ from cdr_assets.enablex.errors import (
 )
 from cdr_assets.enablex.records import Batch
 from cdr_assets_tests.httpserver import Answer, answer, chunked, cut, hang_up, serving, until_closed, zipped
+from cdr_assets_tests.rawserver import saying, talking
 
 DAY = date(2026, 11, 1)
 ID, KEY = "app-5f1", "s3cr3t/k€y+&<longer>"
@@ -481,6 +485,67 @@ def test_a_date_to_come_back_at_is_of_the_servers_clock(enablex: Callable[..., E
     assert clock.slept == [25]
 
 
+ABSURD = [
+    "Sun, 01 Nov 2026 00:00:00 +9999",
+    "Sun, 01 Nov 2026 00:00:00 -9999",
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 01 Jan 0001 00:00:00 +2359",
+    "Sun, 01 Nov 2026 00:00:00 +99999999999999999999",
+    "Sun, 01 Nov 99999999999999999999 00:00:00 GMT",
+    "Sun, 01 Nov 2026 99999999999999999999:00:00 GMT",
+    "Sun, 01 Nov 2026 00:00:00 -0000",
+    "1e999",
+    "Infinity",
+    "\xb2",
+    "9" * 5000,
+]
+date_pieces = st.sampled_from(
+    [
+        "Sun,",
+        "01",
+        "Nov",
+        "2026",
+        "9999",
+        "0",
+        "-1",
+        "00:00:00",
+        "23:59:60",
+        "9" * 30,
+        "GMT",
+        "-2359",
+        "+9999",
+        ":",
+        "T",
+    ]
+)
+
+
+@pytest.mark.parametrize("value", ABSURD)
+@pytest.mark.parametrize("date_header", ["Sun, 01 Nov 2026 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 +2359", "9" * 40])
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_absurd_moment_to_come_back_at_is_none_or_beyond_the_total_time(
+    status: int, date_header: str, value: str, failing: Callable[..., EnableXError], clock: Clock
+) -> None:
+    def absurd(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response_only(status)
+        for name, text in {"Date": date_header, "Retry-After": value, "Content-Length": "0"}.items():
+            handler.send_header(name, text)
+        handler.end_headers()
+
+    error = failing(absurd, tries=2)
+    assert isinstance(error, Unavailable)
+    assert "beyond the 3600 s" in str(error) if error.tries == 1 else max(clock.slept) <= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(date_pieces, max_size=8), st.lists(date_pieces, max_size=8))
+def test_no_moment_to_come_back_at_is_an_error_of_its_own(value: list[str], now: list[str]) -> None:
+    head = f"HTTP/1.1 503 x\r\nDate: {' '.join(now)}\r\nRetry-After: {' '.join(value)}\r\nContent-Length: 0\r\n\r\n"
+    with talking(saying(head.encode())) as server, pytest.raises(Unavailable) as caught:
+        received(EnableX(ID, KEY, f"http://{server.address}", tries=1).room("1"))
+    assert caught.value.retry_after is None or caught.value.retry_after >= 0
+
+
 def test_a_wait_beyond_the_total_time_is_not_begun(failing: Callable[..., EnableXError], clock: Clock) -> None:
     error = failing(answer(b"", 429, {"Retry-After": "7200"}))
     assert (error.tries, error.retry_after, clock.slept) == (1, 7200, [])
@@ -530,6 +595,34 @@ def test_a_redirect_is_named_and_never_followed(failing: Callable[..., EnableXEr
     assert f"redirected to {elsewhere.url}/login" in str(error)
     assert "hunter2" not in str(error)
     assert "token=" not in str(error)
+
+
+# What was asked
+
+
+def test_what_was_asked_is_counted(enablex: Callable[..., EnableX], clock: Clock) -> None:
+    packed = gzip.compress(GOOD)
+    script = [answer(b"busy", 503, {"Retry-After": "9"}), hang_up, cut(GOOD, 1000), zipped(GOOD), answer(EMPTY)]
+    with serving(*script) as server:
+        client = enablex(server.url)
+        request = client.period(DAY, DAY)
+        assert request.asked == Asked()
+        assert received(request) == RECORDS
+        assert request.asked == Asked(4, clock.now, len(b"busy") + 1000 + len(packed))
+        assert (request.asked.requests, request.asked.retries) == (4, 3)
+        assert clock.now > 9
+        other = client.room("1")
+        received(other)
+        assert other.asked == Asked(1, 0, len(EMPTY))
+    assert (other.asked.retries, Asked().retries) == (0, 0)
+
+
+def test_what_failed_in_the_end_is_counted_too(enablex: Callable[..., EnableX]) -> None:
+    with serving(answer(b"no", 404)) as server:
+        request = enablex(server.url).room("1")
+        with pytest.raises(NotFound):
+            received(request)
+    assert request.asked == Asked(1, 0, 2)
 
 
 # What the caller does with the batches
