@@ -6,6 +6,7 @@ quarantine/usage_date=YYYY-MM-DD/              records that are not valid, with 
 published/<table>/                             the tables as Parquet, unless another folder is set
 built/log                                      a copy of the warehouse's table build_log, for the sensors
 runs/                                          the locks of living runs
+pace                                           when the next request to EnableX may be sent
 account                                        App ID of the account whose records these are
 """
 
@@ -49,6 +50,10 @@ class DataFolder:
     @property
     def run_locks(self) -> Path:
         return self.root / "runs"
+
+    @property
+    def pace(self) -> Path:
+        return self.root / "pace"
 
     @property
     def account(self) -> Path:

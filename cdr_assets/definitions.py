@@ -27,7 +27,13 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval)
     resources = {
         "clock": Clock(),
-        "enablex": EnableXResource(app_id=settings.app_id, app_key=settings.app_key, base_url=settings.base_url),
+        "enablex": EnableXResource(
+            app_id=settings.app_id,
+            app_key=settings.app_key,
+            base_url=settings.base_url,
+            data_dir=str(settings.data_dir),
+            requests_per_minute=settings.requests_per_minute,
+        ),
         "landing": LandingResource(data_dir=str(settings.data_dir)),
         "live_run": LiveRun(data_dir=str(settings.data_dir), enablex=settings.enablex),
         "warehouse": WarehouseResource(

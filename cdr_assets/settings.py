@@ -13,7 +13,7 @@ import dagster as dg
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.days import parse_day
-from cdr_assets.enablex.client import BASE_URL
+from cdr_assets.enablex.client import BASE_URL, is_loopback
 
 ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
 """The variable of each setting of the client."""
@@ -47,7 +47,8 @@ SETTLE_MINUTES = Variable("CDR_SETTLE_MINUTES", 60, 0, 1440)
 SETTLING_DAYS = Variable("CDR_SETTLING_DAYS", 3, 0, 31, whole=True)
 SETTLING_HOURS = Variable("CDR_SETTLING_HOURS", 6, 0.0001, 168)
 TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400, whole=True)
-FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 4, 1, 16, whole=True)
+FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 2, 1, 16, whole=True)
+REQUESTS_PER_MINUTE = Variable("CDR_REQUESTS_PER_MINUTE", 60, 1, 6000)
 AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100, whole=True)
 KEEP_RUNS_DAYS = Variable("CDR_KEEP_RUNS_DAYS", 90, 0, 36_500, whole=True)
 
@@ -69,6 +70,8 @@ class Settings:
     refetch_interval: timedelta
     tick_s: int
     fetch_concurrency: int
+    requests_per_minute: float
+    """Requests to EnableX, over all processes on the data folder; 0 is no limit."""
     agreement_sample: int
     keep_runs_days: int
     alert_webhook_url: str
@@ -98,11 +101,18 @@ class Settings:
             refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
             tick_s=int(TICK_SECONDS.read(environ)),
             fetch_concurrency=int(FETCH_CONCURRENCY.read(environ)),
+            requests_per_minute=_requests_per_minute(environ, base_url),
             agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),
             keep_runs_days=int(KEEP_RUNS_DAYS.read(environ)),
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
         )
+
+
+def _requests_per_minute(environ: Mapping[str, str], base_url: str) -> float:
+    # Nobody's service runs on this machine: a sandbox, a test.
+    is_unlimited = is_loopback(base_url) and not environ.get(REQUESTS_PER_MINUTE.name)
+    return 0.0 if is_unlimited else REQUESTS_PER_MINUTE.read(environ)
 
 
 def _start_date(text: str) -> date:

@@ -15,6 +15,7 @@ RANGES = {
     "CDR_SETTLING_HOURS": ("number", "0.0001", "168"),
     "CDR_TICK_SECONDS": ("whole number", "1", "86400"),
     "CDR_FETCH_CONCURRENCY": ("whole number", "1", "16"),
+    "CDR_REQUESTS_PER_MINUTE": ("number", "1", "6000"),
     "CDR_AGREEMENT_SAMPLE": ("whole number", "0", "100"),
     "CDR_KEEP_RUNS_DAYS": ("whole number", "0", "36500"),
 }
@@ -29,7 +30,8 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert settings.start_date == date(2025, 1, 1)
     assert (settings.fetch_delay, settings.lookback_days) == (timedelta(hours=1), 3)
     assert settings.refetch_interval == timedelta(hours=6)
-    assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 4, 2)
+    assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 2, 2)
+    assert settings.requests_per_minute == 60
     assert settings.keep_runs_days == 90
     assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
     assert settings.ui_url == "http://localhost:3000"
@@ -51,7 +53,8 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_SETTLING_DAYS": "7",
             "CDR_SETTLING_HOURS": "0.5",
             "CDR_TICK_SECONDS": "30",
-            "CDR_FETCH_CONCURRENCY": "2",
+            "CDR_FETCH_CONCURRENCY": "3",
+            "CDR_REQUESTS_PER_MINUTE": "12.5",
             "CDR_AGREEMENT_SAMPLE": "0",
             "CDR_KEEP_RUNS_DAYS": "30",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
@@ -70,7 +73,8 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         lookback_days=7,
         refetch_interval=timedelta(minutes=30),
         tick_s=30,
-        fetch_concurrency=2,
+        fetch_concurrency=3,
+        requests_per_minute=12.5,
         agreement_sample=0,
         keep_runs_days=30,
         alert_webhook_url="https://hooks.example/secret",
@@ -98,6 +102,13 @@ def test_a_value_out_of_range_is_refused_with_the_range(name: str, value: str) -
 def test_a_part_of_a_day_or_of_a_second_is_refused_where_only_whole_ones_count(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is '{value}': give a whole number"):
         Settings.read({name: value})
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/video/v2", "http://localhost:1", "https://[::1]"])
+def test_this_machine_is_asked_without_a_limit_unless_one_is_set(url: str) -> None:
+    assert Settings.read({"ENABLEX_BASE_URL": url}).requests_per_minute == 0
+    assert Settings.read({"ENABLEX_BASE_URL": url, "CDR_REQUESTS_PER_MINUTE": "30"}).requests_per_minute == 30
+    assert Settings.read({"ENABLEX_BASE_URL": "https://enablex.example"}).requests_per_minute == 60
 
 
 @pytest.mark.parametrize("value", ["yesterday", "2026-02-30", "01.11.2026"])

@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from cdr_assets.enablex.errors import EXCERPT_LENGTH, excerpt
+from cdr_assets.enablex.errors import excerpt
+from cdr_assets.enablex.outline import BOM, describe, json_fault
 from cdr_assets.enablex.records import Batch, to_batch
 from cdr_assets.enablex.tokens import (
     ARRAY,
@@ -46,10 +47,12 @@ MAX_HELD_BYTES = 64 << 20
 MAX_ENVELOPE_BYTES = 16 << 20
 """Bytes of an answer outside the list of its records."""
 
+_DESCRIBED_BYTES = 4096
+"""Bytes of an answer of another shape that are looked at, so that its error can say what it is."""
+
 _GUESSES = 3
 _GUESSED_IN = 64 << 10
 
-_BOM = b"\xef\xbb\xbf"
 _SEAM = re.compile(rb"\}[ \t\n\r]*(,)[ \t\n\r]*\{")
 
 
@@ -111,7 +114,7 @@ def read_records(chunks: Iterable[bytes]) -> Iterator[Batch]:
     size, follows, ended = BATCH_BYTES, False, False
     while not ended:
         text = body.more(text, size)
-        cut = _guessed_cut(text) or _exact_cut(text, follows)
+        cut = _guessed_cut(text) or _exact_cut(text, follows, body.length - len(text))
         if cut is None:
             if body.ended:
                 raise BrokenOffAnswer(f"the answer breaks off among its records, {body.length:,} bytes from its start")
@@ -131,7 +134,7 @@ def read_records(chunks: Iterable[bytes]) -> Iterator[Batch]:
 def refusal(body: bytes) -> RefusedAnswer | None:
     """The API's own words in the body of an error status; None when the body has neither error envelope."""
     try:
-        return _refusal(_ENVELOPE.decode(body.removeprefix(_BOM)))
+        return _refusal(_ENVELOPE.decode(body.removeprefix(BOM)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -164,9 +167,12 @@ def _up_to_records(body: _Body) -> tuple[bytes, bytes] | None:
     text, size = b"", BATCH_BYTES
     while True:
         text = body.more(text, size)
-        visible = text.removeprefix(_BOM).lstrip(SPACE)
-        if visible[:1] not in (b"", b"{") and not _BOM.startswith(text):
-            raise UnreadableAnswer(f"the answer is not a JSON object: {excerpt(body.more(text, 8 * EXCERPT_LENGTH))}")
+        visible = text.removeprefix(BOM).lstrip(SPACE)
+        if visible[:1] not in (b"", b"{") and not BOM.startswith(text):
+            text = body.more(text, _DESCRIBED_BYTES)
+            raise UnreadableAnswer(
+                f"the answer is not a JSON object: {'' if body.ended else 'it begins with '}{describe(text)}"
+            )
         for key, at in members(text):
             if key == "cdr" and text[at] == ARRAY:
                 return text[: at + 1], text[at + 1 :]
@@ -177,7 +183,7 @@ def _up_to_records(body: _Body) -> tuple[bytes, bytes] | None:
             return None
         if len(text) > MAX_ENVELOPE_BYTES:
             raise UnreadableAnswer(
-                f"no records in the first {MAX_ENVELOPE_BYTES:,} bytes of the answer: {excerpt(text)}"
+                f"no records in the first {MAX_ENVELOPE_BYTES:,} bytes of the answer: {describe(text)}"
             )
         size = max(2 * len(text), BATCH_BYTES)
 
@@ -187,27 +193,32 @@ def _up_to_records(body: _Body) -> tuple[bytes, bytes] | None:
 _ENVELOPE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _REFUSAL = ("result", "error", "desc", "error_code", "message", "request_id")
+_CODES = ("result", "error_code", "request_id")
+_MAX_CODE = 80
+_RECORD_KEYS = frozenset({"cdr_id", "trans_date"})
+"""With one of these an object is a record, whatever else it has."""
+_JSON_IN_TEXT = re.compile(r'^\s*[\[{"]|"\s*:')
 
 
 def _fault(text: bytes) -> AnswerError | None:
     """The fault of an answer, given without the text between the brackets of its records; None for a good one."""
-    text = text.removeprefix(_BOM)
+    text = text.removeprefix(BOM)
     if not text.strip(SPACE):
         return UnreadableAnswer("the answer is empty")
     if len(text) > MAX_ENVELOPE_BYTES:
         return UnreadableAnswer(f"the answer holds more than {MAX_ENVELOPE_BYTES:,} bytes outside its records")
     if 0 not in depths(text):
-        return BrokenOffAnswer(f"the answer breaks off: {excerpt(text)}")
+        return BrokenOffAnswer(f"the answer breaks off: {describe(text)} outside its records")
     try:
         fields = _ENVELOPE.decode(text)
         text.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return UnreadableAnswer(f"the answer without its records is not JSON ({error}): {excerpt(text)}")
+        return UnreadableAnswer(f"the answer without its records is not JSON: {json_fault(error)}, {describe(text)}")
     refused = _refusal(fields)
     if refused:
         return refused
     if "result" not in fields:
-        return UnreadableAnswer(f"the answer has no result: {excerpt(text)}")
+        return UnreadableAnswer(f"the answer has no result: {describe(text)}")
     if [key for key, _ in members(text)].count("cdr") > 1:
         return UnreadableAnswer("the answer has two cdr")
     return None
@@ -219,35 +230,45 @@ def _fault_without_list(text: bytes) -> UnreadableAnswer | None:
     Records under another name would be a list or an object, and an error in words next to a `result` of zero is no
     clear success.
     """
-    fields = _ENVELOPE.decode(text.removeprefix(_BOM))
+    fields = _ENVELOPE.decode(text.removeprefix(BOM))
     cdr = bytes(fields.get("cdr", msgspec.Raw(b"null")))
     if cdr != b"null":
-        return UnreadableAnswer(f"cdr is {value_kind(cdr)}, not a list: {excerpt(text)}")
+        return UnreadableAnswer(f"cdr is {value_kind(cdr)}, not a list: {describe(text)}")
     # Of two members with one key the decoder keeps the last; here each counts.
     if any(text[at] in OPENERS for _, at in members(text)):
-        return UnreadableAnswer(f"the answer has no cdr, but another list or object: {excerpt(text)}")
-    if any(_said(fields[name]) for name in ("error", "error_code") if name in fields):
-        return UnreadableAnswer(f"the answer has no cdr, but an error: {excerpt(text)}")
+        return UnreadableAnswer(f"the answer has no cdr, but another list or object: {describe(text)}")
+    if any(_said(name, fields[name]) for name in ("error", "error_code") if name in fields):
+        return UnreadableAnswer(f"the answer has no cdr, but an error: {describe(text)}")
     return None
 
 
 def _refusal(fields: dict[str, msgspec.Raw]) -> RefusedAnswer | None:
-    said = {name: _said(fields[name]) for name in _REFUSAL if name in fields}
+    if not _RECORD_KEYS.isdisjoint(fields):
+        return None
+    said = {name: _said(name, fields[name]) for name in _REFUSAL if name in fields}
     if "result" in fields:
         refused = bytes(fields["result"]) not in (b"0", b'"0"')
     else:
         refused = any(said.get(name) for name in ("error", "desc", "error_code"))
-    if not refused and _said(fields.get("status", msgspec.Raw(b"null"))) != "error":
+    if not refused and _said("status", fields.get("status", msgspec.Raw(b"null"))) != "error":
         return None
     return RefusedAnswer(**said)
 
 
-def _said(raw: msgspec.Raw) -> str | None:
-    """The text of a field: a string without its quotes, any other value as JSON, None for null."""
+def _said(name: str, raw: msgspec.Raw) -> str | None:
+    """The words of a field of the envelope; None for null.
+
+    What is not in words, and could be a record or a part of one, is not quoted.
+    """
     value = bytes(raw)
     if value == b"null":
         return None
-    return excerpt(_TEXT.decode(value).encode() if value.startswith(b'"') else value)
+    if value[:1] != b'"':
+        return value.decode() if value[:1] not in b"{[" and len(value) <= _MAX_CODE else f"{value_kind(value)}"
+    text = _TEXT.decode(value)
+    if name in _CODES and not re.fullmatch(rf"[\w .:-]{{0,{_MAX_CODE}}}", text):
+        return f"a text of {len(text)} characters"
+    return "a text that is no message" if _JSON_IN_TEXT.search(text) else excerpt(text.encode())
 
 
 # Cuts
@@ -277,32 +298,36 @@ def _guessed_cut(text: bytes) -> _Cut | None:
     return None
 
 
-def _exact_cut(text: bytes, follows: bool) -> _Cut | None:
+def _exact_cut(text: bytes, follows: bool, offset: int) -> _Cut | None:
     """Cuts at the array's end, or else at the last comma between two elements, valid or not. None without either.
 
-    `follows` says that a comma came before `text`, so that an element must come next.
+    `follows` says that a comma came before `text`, so that an element must come next. `offset` is the place of `text`
+    in the answer.
     """
     elements: list[bytes] = []
     awaited = bytearray()
     start = closed = 0
 
+    def fault(what: str, at: int) -> UnreadableAnswer:
+        return UnreadableAnswer(f"{what}, {offset + at:,} bytes from the start of the answer")
+
     def element(end: int) -> bytes:
         # An element is a string, a list or an object that was closed, or else a single word.
         words = text[closed:end].split()
         if closed == start and not words:
-            raise UnreadableAnswer("a comma among the records has no record at one of its sides")
+            raise fault("a comma among the records has no record at one of its sides", end)
         if words[1:] if closed == start else words:
-            raise UnreadableAnswer(f"two records have no comma between them: {excerpt(text[start:end])}")
+            raise fault("two records have no comma between them", end)
         return text[start:end].strip(SPACE)
 
     for kind, at, end in tokens(text):
         if kind in b'{["' and not awaited and text[start:at].strip(SPACE):
-            raise UnreadableAnswer(f"two records have no comma between them: {excerpt(text[start:end])}")
+            raise fault("two records have no comma between them", end)
         if kind in OPENERS:
             awaited.append(kind + 2)
         elif kind in CLOSERS and awaited:
             if awaited.pop() != kind:
-                raise UnreadableAnswer(f"brackets do not match: {excerpt(text[start:end])}")
+                raise fault("brackets do not match", end)
         elif kind == COMMA and not awaited:
             elements.append(element(at))
             start = closed = end
@@ -312,7 +337,7 @@ def _exact_cut(text: bytes, follows: bool) -> _Cut | None:
                 elements.append(element(at))
             return _Cut(_array(text, at), elements, at, is_last=True)
         elif kind in CLOSERS:
-            raise UnreadableAnswer(f"brackets do not match: {excerpt(text[start:end])}")
+            raise fault("brackets do not match", end)
         if not awaited and kind in b'}]"':
             closed = end
     return _Cut(_array(text, start - 1), elements, start - 1, is_last=False) if elements else None

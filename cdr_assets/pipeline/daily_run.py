@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from cdr_assets.database import Connection, ConnectionLease
-from cdr_assets.enablex.client import EnableX
+from cdr_assets.enablex.client import Asked, EnableX
 from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
@@ -40,6 +40,8 @@ class DailyRun:
     ) -> None:
         self.looked_at: dict[tuple[str, Check], list[date]] = {}
         """The days on which each check of an asset was looked at in this run."""
+        self.asked: dict[date, Asked] = {}
+        """What fetching each day took."""
         self.days_to_rebuild: set[date] = set()
         """Days that changed in the landing zone after this run built them, or that it does not build."""
         self.loaded_days: set[date] = set()
@@ -71,7 +73,10 @@ class DailyRun:
             def fetch(day: date) -> IngestResult:
                 client = clients.get()
                 try:
-                    return ingest(self.zone, client.period(day, day), "period", [day], self._replace)
+                    request = client.period(day, day)
+                    ingested = ingest(self.zone, request, "period", [day], self._replace)
+                    self.asked[day] = request.asked
+                    return ingested
                 finally:
                     clients.put(client)
 

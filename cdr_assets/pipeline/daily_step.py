@@ -18,7 +18,7 @@ from cdr_assets.days import describe_days
 from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.answer_checks import ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
-from cdr_assets.pipeline.failures import failure
+from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import PARTITION_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
 
@@ -51,7 +51,7 @@ class DailyStep:
         fetches = PERIOD_CDR in assets
         try:
             for outcome in self.run.fetch_and_build(days, self.fetch_concurrency) if fetches else self.run.build(days):
-                yield from events.recorded(outcome, self.run.zone, self.enablex)
+                yield from events.recorded(outcome, self.run.zone, self.enablex, self.run.asked.get(outcome.day))
                 left.remove(outcome.day)
             # A day that is current was compared when it was built: its routes are not asked again.
             if days and self.sample and fetches and days[-1] in self.run.loaded_days:
@@ -64,7 +64,7 @@ class DailyStep:
                 yield from self._results(assets)
             done = [day for day in days if day not in left]
             outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
-            raise failure(self.context, error, left[0] if left else None, outlook) from error
+            raise failure(self.context, error, left[0] if left else None, outlook) from without_values(error)
         yield from self._results(assets)
 
     def _days_to_build_again(self, days: Collection[date]) -> list[date]:

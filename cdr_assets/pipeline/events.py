@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from cdr_assets.days import describe_days
+from cdr_assets.enablex.client import Asked
 from cdr_assets.landing.ingest import IngestResult
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.daily_run import Outcome
@@ -23,21 +24,28 @@ PARENT_RUN_TAG = "dagster/parent_run_id"
 Metadata = Mapping[str, Any]
 
 
-def recorded(outcome: Outcome, zone: LandingZone, enablex: str) -> Iterator[dg.AssetMaterialization]:
-    """The materializations of a day. Raises the day's error at the end, if it has one."""
-    yield from materializations(outcome, zone, enablex)
+def recorded(
+    outcome: Outcome, zone: LandingZone, enablex: str, asked: Asked | None = None
+) -> Iterator[dg.AssetMaterialization]:
+    """The materializations of a day. Raises the day's error at the end, if it has one.
+
+    `asked` is what fetching the day took.
+    """
+    yield from materializations(outcome, zone, enablex, asked)
     if outcome.error:
         raise outcome.error
 
 
-def materializations(outcome: Outcome, zone: LandingZone, enablex: str) -> Iterator[dg.AssetMaterialization]:
+def materializations(
+    outcome: Outcome, zone: LandingZone, enablex: str, asked: Asked | None = None
+) -> Iterator[dg.AssetMaterialization]:
     """The day's partitions that were made, with the versions of their data and code, and the EnableX they are of."""
     day, source = outcome.day, {ENABLEX_TAG: enablex}
     if outcome.fetched:
         yield dg.AssetMaterialization(
             PERIOD_CDR,
             partition=str(day),
-            metadata=period_metadata(day, outcome.fetched),
+            metadata={**period_metadata(day, outcome.fetched), **asked_metadata(asked)},
             tags={**source, **versions(zone.version(day), LANDING_CODE_VERSION)},
         )
     for built in outcome.built:
@@ -54,7 +62,7 @@ def materializations(outcome: Outcome, zone: LandingZone, enablex: str) -> Itera
 
 
 def landed_on_demand(
-    asset: str, request: str, ingested: IngestResult, zone: LandingZone, enablex: str
+    asset: str, request: str, ingested: IngestResult, zone: LandingZone, enablex: str, asked: Asked
 ) -> Iterator[dg.AssetMaterialization]:
     """What an answer of the room or conference route brought, for each day that it has records of."""
     for day in sorted(ingested.records):
@@ -64,6 +72,7 @@ def landed_on_demand(
             "days_to_rebuild": describe_days(ingested.changed_days) or "none",
             "set_aside_records": sum(ingested.quarantined.values()),
             **change_metadata(day, ingested),
+            **asked_metadata(asked),
         }
         tags = {ENABLEX_TAG: enablex, **versions(zone.version(day), LANDING_CODE_VERSION)}
         yield dg.AssetMaterialization(asset, partition=str(day), metadata=metadata, tags=tags)
@@ -98,6 +107,18 @@ def change_metadata(day: date, ingested: IngestResult) -> Metadata:
         "new_records": change.new,
         "changed_records": change.changed,
         "answer": "the answer had no list of records" if ingested.has_no_list else answer,
+    }
+
+
+def asked_metadata(asked: Asked | None) -> Metadata:
+    """What it took to get an answer; `bytes` are those of the bodies as received, so often compressed."""
+    if asked is None:
+        return {}
+    return {
+        "requests": asked.requests,
+        "retries": asked.retries,
+        "seconds": round(asked.seconds, 3),
+        "bytes": asked.bytes,
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import dagster as dg
+import duckdb
 
 from cdr_assets.enablex.errors import BadCredentials, BadSetting, Forbidden
 from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, FAILED_DAY_TAG, REFUSED_CREDENTIALS_TAG
@@ -22,6 +24,8 @@ def failure(
 ) -> dg.Failure:
     """The step's failure for `error`; `outlook` says what it means for the run. A permanent error stops every retry.
 
+    Raise it `from without_values(error)`: Dagster keeps the text of every error in the chain.
+
     Tags the run with what the sensors must know: the day that failed, and which credentials were refused.
     """
     tags = {FAILED_DAY_TAG: day.isoformat()} if day else {}
@@ -33,10 +37,25 @@ def failure(
         tags[ACCOUNT_ERROR_TAG] = type(error).__name__
         tags[REFUSED_CREDENTIALS_TAG] = context.resources.enablex.credentials
     context.instance.add_run_tags(context.run.run_id, tags)
-    return dg.Failure(f"{type(error).__name__}: {in_words(error)}\n{outlook}".rstrip(), allow_retries=not permanent)
+    return dg.Failure(
+        f"{type(error).__name__}: {in_words(without_values(error))}\n{outlook}".rstrip(), allow_retries=not permanent
+    )
 
 
 def in_words(error: Exception) -> str:
     """The error, with the environment variables to check if it is about settings."""
     variables = [ENABLEX_VARIABLES[setting] for setting in getattr(error, "settings", ())]
     return f"{error}; check {' and '.join(variables)}" if variables else str(error)
+
+
+def without_values(error: Exception) -> Exception:
+    """`error`, or one like it where its text can quote a record: DuckDB quotes what it could not convert or store."""
+    if not isinstance(error, duckdb.Error):
+        return error
+    text = re.sub(r"""['"].*['"]""", _shown, str(error).partition("\n")[0])
+    return type(error)(text).with_traceback(error.__traceback__)
+
+
+def _shown(quoted: re.Match[str]) -> str:
+    """A quoted text if it is a path; else an ellipsis in its place."""
+    return quoted[0] if re.fullmatch(r"/[\w./=-]+", quoted[0][1:-1]) else "'…'"

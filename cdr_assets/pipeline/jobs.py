@@ -12,7 +12,7 @@ from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.pipeline import events
 from cdr_assets.pipeline.assets import tables_from_landing_zone
 from cdr_assets.pipeline.checks import check_named, evaluation
-from cdr_assets.pipeline.failures import failure
+from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.resources import (
@@ -85,15 +85,17 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
         try:
             with account_client(enablex, landing.zone) as client:
                 if config.from_date and config.to_date:
-                    request = f"GET /cdr/room-period/{config.room_id}/{config.from_date}/{config.to_date}"
-                    attempts = client.room_period(config.room_id, config.from_date, config.to_date)
-                    ingested = ingest(landing.zone, attempts, "room-period")
+                    path, route = f"room-period/{config.room_id}/{config.from_date}/{config.to_date}", "room-period"
+                    request = client.room_period(config.room_id, config.from_date, config.to_date)
                 else:
-                    request = f"GET /cdr/room/{config.room_id}"
-                    ingested = ingest(landing.zone, client.room(config.room_id), "room")
+                    path, route = f"room/{config.room_id}", "room"
+                    request = client.room(config.room_id)
+                ingested = ingest(landing.zone, request, route)
         except Exception as error:
-            raise failure(context, error) from error
-        landed = events.landed_on_demand(ROOM_CDR, request, ingested, landing.zone, live_run.enablex)
+            raise failure(context, error) from without_values(error)
+        landed = events.landed_on_demand(
+            ROOM_CDR, f"GET /cdr/{path}", ingested, landing.zone, live_run.enablex, request.asked
+        )
         report(context, utc_days, ingested, landed)
 
     return _job(
@@ -118,11 +120,13 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
             raise failure(context, BadParameter("conf_num is empty: give the number of the conference to fetch"))
         try:
             with account_client(enablex, landing.zone) as client:
-                ingested = ingest(landing.zone, client.conference(config.conf_num), "conf")
+                request = client.conference(config.conf_num)
+                ingested = ingest(landing.zone, request, "conf")
         except Exception as error:
-            raise failure(context, error) from error
-        request = f"GET /cdr/conf/{config.conf_num}"
-        landed = events.landed_on_demand(CONFERENCE_CDR, request, ingested, landing.zone, live_run.enablex)
+            raise failure(context, error) from without_values(error)
+        landed = events.landed_on_demand(
+            CONFERENCE_CDR, f"GET /cdr/conf/{config.conf_num}", ingested, landing.zone, live_run.enablex, request.asked
+        )
         report(context, utc_days, ingested, landed)
 
     return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
@@ -157,7 +161,7 @@ def acknowledge() -> dg.JobDefinition:
             with warehouse.warehouse.connect() as connection:
                 kept = kept_findings(connection, asset, check)
         except Exception as error:
-            raise failure(context, error) from error
+            raise failure(context, error) from without_values(error)
         yield evaluation(asset, check, [], kept)
 
     return _job(

@@ -12,7 +12,9 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
+from cdr_assets.data_folder import DataFolder
 from cdr_assets.enablex.client import EnableX
+from cdr_assets.enablex.pacing import SharedPace
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline import credentials
 from cdr_assets.warehouse.build import Warehouse
@@ -32,6 +34,8 @@ class EnableXResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     app_id: str = Field(description="Project's app id; set ENABLEX_APP_ID.")
     app_key: str = Field(description="Project's app key, a secret; set ENABLEX_APP_KEY.")
     base_url: str = Field(description="API root; https, or http on loopback.")
+    data_dir: str = Field(description="Folder of everything on disk, whose users share the pace of requests.")
+    requests_per_minute: float = Field(default=0.0, description="Most requests a minute, spread evenly; 0: no limit.")
 
     @property
     def credentials(self) -> str:
@@ -44,8 +48,9 @@ class EnableXResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def client(self) -> Iterator[EnableX]:
-        """A client with its own connections, closed at the end."""
-        with closing(EnableX(self.app_id, self.app_key, self.base_url)) as client:
+        """A client with its own connections, closed at the end. It keeps the pace of everyone on the data folder."""
+        pace = SharedPace(DataFolder(Path(self.data_dir)).pace, self.requests_per_minute)
+        with closing(EnableX(self.app_id, self.app_key, self.base_url, pace=pace)) as client:
             yield client
 
 

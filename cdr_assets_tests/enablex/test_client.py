@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import itertools
 import logging
 import re
@@ -13,11 +14,14 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
+from urllib.parse import quote
 
 import pytest
 import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cdr_assets.enablex.client import Attempt, EnableX
+from cdr_assets.enablex.client import Asked, Attempt, EnableX
 from cdr_assets.enablex.errors import (
     BadCredentials,
     BadParameter,
@@ -34,6 +38,7 @@ from cdr_assets.enablex.errors import (
 )
 from cdr_assets.enablex.records import Batch
 from cdr_assets_tests.httpserver import Answer, answer, chunked, cut, hang_up, serving, until_closed, zipped
+from cdr_assets_tests.rawserver import saying, talking
 
 DAY = date(2026, 11, 1)
 ID, KEY = "app-5f1", "s3cr3t/k€y+&<longer>"
@@ -365,7 +370,7 @@ def test_no_read_waits_longer_than_the_total_time(enablex: Callable[..., EnableX
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = enablex(f"http://127.0.0.1:{silent.getsockname()[1]}", read_seconds=5, total_seconds=0.05)
         started = time.monotonic()
-        with pytest.raises(Unavailable, match="timed out"):
+        with pytest.raises(Unavailable, match=r"timed out|took longer than the 0\.05 s"):
             received(client.room("1"))
         assert time.monotonic() - started < 4
 
@@ -480,6 +485,67 @@ def test_a_date_to_come_back_at_is_of_the_servers_clock(enablex: Callable[..., E
     assert clock.slept == [25]
 
 
+ABSURD = [
+    "Sun, 01 Nov 2026 00:00:00 +9999",
+    "Sun, 01 Nov 2026 00:00:00 -9999",
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 01 Jan 0001 00:00:00 +2359",
+    "Sun, 01 Nov 2026 00:00:00 +99999999999999999999",
+    "Sun, 01 Nov 99999999999999999999 00:00:00 GMT",
+    "Sun, 01 Nov 2026 99999999999999999999:00:00 GMT",
+    "Sun, 01 Nov 2026 00:00:00 -0000",
+    "1e999",
+    "Infinity",
+    "\xb2",
+    "9" * 5000,
+]
+date_pieces = st.sampled_from(
+    [
+        "Sun,",
+        "01",
+        "Nov",
+        "2026",
+        "9999",
+        "0",
+        "-1",
+        "00:00:00",
+        "23:59:60",
+        "9" * 30,
+        "GMT",
+        "-2359",
+        "+9999",
+        ":",
+        "T",
+    ]
+)
+
+
+@pytest.mark.parametrize("value", ABSURD)
+@pytest.mark.parametrize("date_header", ["Sun, 01 Nov 2026 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 +2359", "9" * 40])
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_absurd_moment_to_come_back_at_is_none_or_beyond_the_total_time(
+    status: int, date_header: str, value: str, failing: Callable[..., EnableXError], clock: Clock
+) -> None:
+    def absurd(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response_only(status)
+        for name, text in {"Date": date_header, "Retry-After": value, "Content-Length": "0"}.items():
+            handler.send_header(name, text)
+        handler.end_headers()
+
+    error = failing(absurd, tries=2)
+    assert isinstance(error, Unavailable)
+    assert "beyond the 3600 s" in str(error) if error.tries == 1 else max(clock.slept) <= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(date_pieces, max_size=8), st.lists(date_pieces, max_size=8))
+def test_no_moment_to_come_back_at_is_an_error_of_its_own(value: list[str], now: list[str]) -> None:
+    head = f"HTTP/1.1 503 x\r\nDate: {' '.join(now)}\r\nRetry-After: {' '.join(value)}\r\nContent-Length: 0\r\n\r\n"
+    with talking(saying(head.encode())) as server, pytest.raises(Unavailable) as caught:
+        received(EnableX(ID, KEY, f"http://{server.address}", tries=1).room("1"))
+    assert caught.value.retry_after is None or caught.value.retry_after >= 0
+
+
 def test_a_wait_beyond_the_total_time_is_not_begun(failing: Callable[..., EnableXError], clock: Clock) -> None:
     error = failing(answer(b"", 429, {"Retry-After": "7200"}))
     assert (error.tries, error.retry_after, clock.slept) == (1, 7200, [])
@@ -507,9 +573,9 @@ def test_an_error_envelope_with_status_200_is_asked_for_once(failing: Callable[.
     ("body", "says"),
     [
         (b"", "empty"),
-        (b"<html>Login</html>", "<html>Login</html>"),
+        (b"<html><title>Login</title></html>", "bytes of HTML, titled 'Login'"),
         (b'{"result":"0","list":[]}', "no cdr"),
-        (GOOD + b"x", "trailing"),
+        (GOOD + b"x", "not JSON: wrong at byte 24"),
     ],
 )
 def test_an_answer_that_is_not_documented_is_asked_for_once(
@@ -529,6 +595,34 @@ def test_a_redirect_is_named_and_never_followed(failing: Callable[..., EnableXEr
     assert f"redirected to {elsewhere.url}/login" in str(error)
     assert "hunter2" not in str(error)
     assert "token=" not in str(error)
+
+
+# What was asked
+
+
+def test_what_was_asked_is_counted(enablex: Callable[..., EnableX], clock: Clock) -> None:
+    packed = gzip.compress(GOOD)
+    script = [answer(b"busy", 503, {"Retry-After": "9"}), hang_up, cut(GOOD, 1000), zipped(GOOD), answer(EMPTY)]
+    with serving(*script) as server:
+        client = enablex(server.url)
+        request = client.period(DAY, DAY)
+        assert request.asked == Asked()
+        assert received(request) == RECORDS
+        assert request.asked == Asked(4, clock.now, len(b"busy") + 1000 + len(packed))
+        assert (request.asked.requests, request.asked.retries) == (4, 3)
+        assert clock.now > 9
+        other = client.room("1")
+        received(other)
+        assert other.asked == Asked(1, 0, len(EMPTY))
+    assert (other.asked.retries, Asked().retries) == (0, 0)
+
+
+def test_what_failed_in_the_end_is_counted_too(enablex: Callable[..., EnableX]) -> None:
+    with serving(answer(b"no", 404)) as server:
+        request = enablex(server.url).room("1")
+        with pytest.raises(NotFound):
+            received(request)
+    assert request.asked == Asked(1, 0, 2)
 
 
 # What the caller does with the batches
@@ -617,7 +711,16 @@ def test_success_without_a_list_of_records_is_an_answer_that_says_so(
 
 # Secrets
 
-SPELLINGS = [TOKEN, KEY, KEY.replace("&<longer>", "&amp;&lt;longer&gt;"), KEY.replace("€", "\\u20ac")]
+SPELLINGS = [
+    TOKEN,
+    TOKEN.rstrip("="),
+    base64.urlsafe_b64encode(base64.b64decode(TOKEN)).decode(),
+    KEY,
+    quote(KEY, safe="").lower(),
+    KEY.replace("&<longer>", "&amp;&lt;longer&gt;"),
+    KEY.replace("/", "&#x2F;"),
+    KEY.replace("€", "\\u20ac").replace("/", "\\/"),
+]
 
 
 def echo(status: int, body: str) -> Answer:
@@ -630,10 +733,11 @@ def echo(status: int, body: str) -> Answer:
     "body",
     [
         "<pre>Authorization: Basic {}</pre>",
+        "<html><title>Basic {}</title>",
         '{{"result":1,"error":"{0}","desc":"{0}","request_id":"{0}"}}',
         '{{"result":"0","cdr":[],"x":"{}"',
-        "<p>" + "x" * 180 + "{}</p>",
-        "<p>" + "x" * 188 + "{}</p>",
+        '{{"result":1,"desc":"' + "x" * 180 + '{}"}}',
+        '{{"result":1,"desc":"' + "x" * 188 + '{}"}}',
     ],
 )
 def test_credentials_are_never_shown(
@@ -655,7 +759,8 @@ def test_credentials_are_never_shown(
     ]
     for text, spelling in itertools.product(shown, SPELLINGS):
         assert spelling[:6] not in text
-    assert "[redacted]" in str(error)
+    # A text that is no refusal is not quoted at all.
+    assert ("[redacted]" in str(error)) == ("desc" in body or status == 302 or ("title" in body and "<" not in secret))
     held = [value for frame, _ in traceback.walk_tb(error.__traceback__) for value in frame.f_locals.values()]
     assert not any(isinstance(value, requests.Response) for value in held)
     assert error.__cause__ is None
@@ -663,7 +768,7 @@ def test_credentials_are_never_shown(
 
 
 def test_credentials_that_cannot_be_written_are_not_shown_either(enablex: Callable[..., EnableX]) -> None:
-    with serving(answer(b"who?", 401)) as server, pytest.raises(BadCredentials, match="401: who") as caught:
+    with serving(answer(b"who?", 401)) as server, pytest.raises(BadCredentials, match="401: 4 bytes") as caught:
         received(EnableX(ID, "hunter\ud8002", server.url).room("1"))
     assert caught.value.settings == ("app_id", "app_key")
     assert "hunter" not in "".join(traceback.format_exception(type(caught.value), caught.value, None))
@@ -672,11 +777,13 @@ def test_credentials_that_cannot_be_written_are_not_shown_either(enablex: Callab
 def test_each_retry_is_logged_with_its_reason(
     enablex: Callable[..., EnableX], caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
-    with serving(answer(b"maintenance", 503), cut(GOOD, 100), answer(GOOD)) as server:
+    with serving(
+        answer(b"maintenance", 503, {"Content-Type": "text/plain; charset=utf-8"}), cut(GOOD, 100), answer(GOOD)
+    ) as server:
         received(enablex(server.url).period(DAY, DAY))
     logged = [record.getMessage() for record in caplog.records if record.name == "cdr_assets.enablex.client"]
     path = "GET /cdr/period/2026-11-01/2026-11-01: "
-    assert logged[0] == f"{path}503: maintenance; try 2 of 5 in {clock.slept[0]:.1f} s"
+    assert logged[0] == f"{path}503: 11 bytes of text/plain; try 2 of 5 in {clock.slept[0]:.1f} s"
     assert logged[1].startswith(f"{path}the body broke off: IncompleteRead")
     assert logged[1].endswith(f"; try 3 of 5 in {clock.slept[1]:.1f} s")
     assert len(logged) == 2

@@ -22,7 +22,7 @@ from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import look
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
-from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.httpserver import answer, cut
 from cdr_assets_tests.location import (
     SETTINGS,
     Locate,
@@ -94,8 +94,40 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
         "days_to_rebuild": "none",
     }
     assert {name: said[name] for name in expected} == expected
+    assert (said["requests"], said["retries"]) == (1, 0)
+    assert said["seconds"] > 0
+    assert said["bytes"] > 100 * len(records)
     for table in TABLES:
         assert location.metadata(table, DAY)["dagster/row_count"] == len(read(location.warehouse, table))
+
+
+def test_a_partition_says_how_often_enablex_was_asked(scripted: Location, script: Script) -> None:
+    body = json.dumps({"result": "0", "cdr": [record("a", DAY)]}).encode()
+    replies = [answer(b"busy", 503, {"Retry-After": "0"}), cut(body, 50), answer(body)]
+    script.answers_with(DAY, lambda handler: replies.pop(0)(handler))
+    script.holds(NEXT)
+    assert scripted.run(DAY, NEXT).success
+    said = scripted.metadata("period_cdr", DAY)
+    assert (said["requests"], said["retries"], said["bytes"]) == (3, 2, len(b"busy") + 50 + len(body))
+    said = scripted.metadata("period_cdr", NEXT)
+    assert (said["requests"], said["retries"], said["bytes"]) == (1, 0, len(b'{"result": "0", "cdr": []}'))
+
+
+def test_the_days_of_a_range_are_asked_for_at_the_pace_that_is_set(locate: Locate, script: Script) -> None:
+    came = []
+
+    def count(handler: BaseHTTPRequestHandler) -> None:
+        came.append(time.monotonic())
+        answer(b'{"result": "0", "cdr": []}')(handler)
+
+    for day in days(DAY, 4):
+        script.answers_with(day, count)
+    location = locate({**script.environment, "CDR_REQUESTS_PER_MINUTE": "120", "CDR_FETCH_CONCURRENCY": "4"})
+    assert location.run(DAY, DAY + timedelta(days=3)).success
+    assert len(came) == 4
+    # Each but the first comes half a second after the one before. One of them may have been on its way for long.
+    assert came[-1] - came[0] > 1
+    assert (location.data_dir / "pace").exists()
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -606,6 +638,30 @@ def test_no_credential_reaches_dagster(scripted: Location, script: Script, capfd
     token = base64.b64encode(f"app-id:{script.app_key}".encode()).decode()
     assert script.app_key not in said
     assert token not in said
+
+
+def test_no_text_of_a_record_reaches_dagster(
+    scripted: Location, script: Script, capfd: pytest.CaptureFixture[str]
+) -> None:
+    person = {"name": "Zoya Quillfeather", "ip": "198.51.100.77", "token": "eyJhbGciOi.xWvUt", "role": ["Quill"]}
+    found = [
+        record("a", DAY, user=person),
+        record("b", DAY, user=person, sip="Zoya", trans_date="Quillfeather"),
+        record("c", DAY, user=person, sip="Zoya", published_track="eyJhbGciOi"),
+        record("d", NEXT, user=person),
+    ]
+    script.holds(DAY, *found)
+    runs = [scripted.run(DAY)]
+    assert set(red(runs[0])) >= {"no_record_was_set_aside", "no_field_was_lost_to_its_type"}
+    whole = json.dumps({"result": "0", "cdr": found})
+    for other in (json.dumps(found), json.dumps(found[0]), whole[:-40], whole.replace("cdr", "list"), whole + "Zoya"):
+        script.answers_with(DAY, answer(other.encode()))
+        runs.append(scripted.run(DAY))
+    script.answers_with(DAY, answer(whole.encode(), 500))
+    runs.append(scripted.run(DAY))
+    assert [run.success for run in runs] == [True] + [False] * 6
+    said = "".join([*(everything_said(scripted, run) for run in runs), *capfd.readouterr()])
+    assert [word for word in ("Zoya", "Quill", "198.51", "eyJhb", "xWvUt") if word in said] == []
 
 
 # Some of the assets

@@ -195,6 +195,9 @@ def test_each_day_touched_is_materialized_with_what_it_got(
         assert said["dagster/row_count"] == count
         assert said["new_records"] == (0 if day == touched[0] else count)
         assert said["changed_records"] == 0
+        assert (said["requests"], said["retries"]) == (1, 0)
+        assert said["bytes"] > 100 * len(records)
+        assert said["seconds"] > 0
         assert said["answer"] == ("nothing new" if day == touched[0] else f"{count} new, 0 changed")
         assert str(touched[0]) in said["days_touched"]
         assert str(touched[-1]) in said["days_touched"]
