@@ -25,6 +25,8 @@ DATA_DIR_TAG = "cdr_assets/folder"
 FAILED_DAY_TAG = "cdr_assets/failed_day"
 ACCOUNT_ERROR_TAG = "cdr_assets/refusal"
 REFUSED_CREDENTIALS_TAG = "cdr_assets/refused_credentials"
+UNAVAILABLE_TAG = "cdr_assets/unavailable"
+FAILURE_TAGS = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, REFUSED_CREDENTIALS_TAG, UNAVAILABLE_TAG)
 
 
 class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -49,9 +51,8 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _tags(self, given: Mapping[str, str]) -> dict[str, str]:
         # A retried run starts with the tags of the run before, which tell how that one failed.
-        outdated = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, REFUSED_CREDENTIALS_TAG)
         return {
-            **{tag: "" for tag in outdated if tag in given},
+            **{tag: "" for tag in FAILURE_TAGS if tag in given},
             ENABLEX_TAG: self.enablex,
             DATA_DIR_TAG: self.data_dir,
             **range_tag(given),

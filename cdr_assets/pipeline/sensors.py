@@ -19,6 +19,7 @@ from cdr_assets.pipeline.live_run import (
     RANGE_END_TAG,
     RANGE_START_TAG,
     REFUSED_CREDENTIALS_TAG,
+    UNAVAILABLE_TAG,
     range_tag,
 )
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
@@ -35,11 +36,23 @@ from cdr_assets.pipeline.project_runs import (
 )
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
 from cdr_assets.pipeline.retention import delete_old_runs, delete_old_tick_logs
-from cdr_assets.pipeline.scheduling import ACCOUNT_ERROR_COOLDOWN, AccountError, Decision, Responses, Runs, Timing
+from cdr_assets.pipeline.scheduling import (
+    ACCOUNT_ERROR_COOLDOWN,
+    AccountError,
+    Decision,
+    Failure,
+    Responses,
+    Runs,
+    Timing,
+    judge_failures,
+)
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
 # Long enough to count the daily tries of a day that goes on failing.
 FAILURES_REMEMBERED = timedelta(days=8)
+
+# So many of the newest ones are enough to tell an outage from a day that fails.
+FETCHES_COUNTED = 1_000
 
 ALERT_TICK_S = 30
 RETENTION_TICK_S = 3600
@@ -55,7 +68,8 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
         target=jobs.daily_cdr,
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fetches every UTC day some time after it closed, back to the start date; failed days again.",
+        description="Fetches every UTC day some time after it closed, back to the start date; failed days again. The "
+        "last closed days that are due to be fetched again go with it.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
@@ -63,8 +77,8 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
         now, instance = clock.now(), context.instance
         fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
         complete = fetched.intersection(landing.zone.days())
-        known = runs(context, now, landing, enablex)
-        return _result(context, scheduling.plan_missing(now, utc_days.start.date(), complete, known, timing))
+        known, answered = runs(context, now, landing, enablex), _answered(instance, now, landing, timing)
+        return _result(context, scheduling.plan_missing(now, utc_days.start.date(), complete, answered, known, timing))
 
     return sensor
 
@@ -83,20 +97,15 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
     ) -> Requests:
         now = clock.now()
-        last = timing.last_due(now)
-        recent = days_between(last - DAY * timing.lookback_days, last)
-        # A day that is gone from the landing zone is for closed_days to fetch.
-        recent = [day for day in recent if landing.zone.files(day)]
-        known = runs(context, now, landing, enablex)
-        decision = scheduling.plan_refetch(
-            now, utc_days.start.date(), responses(context.instance, recent), known, timing
-        )
-        return _result(context, decision)
+        known, answered = runs(context, now, landing, enablex), _answered(context.instance, now, landing, timing)
+        return _result(context, scheduling.plan_refetch(now, utc_days.start.date(), answered, known, timing))
 
     return sensor
 
 
-def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.SensorDefinition:
+def landed_days(
+    rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: int
+) -> dg.SensorDefinition:
     """Requests the days whose tables were built from other landing files, or by other SQL."""
 
     @dg.sensor(
@@ -112,10 +121,8 @@ def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinitio
         now = clock.now()
         first, closed = utc_days.start.date(), now.date()
         landed = {day: files for day, files in landing.zone.days().items() if first <= day < closed}
-        known = runs(context, now, landing)
-        return _result(
-            context, scheduling.plan_rebuild(now, landed, warehouse.warehouse.build_log.built_days(DAILY_TABLES), known)
-        )
+        built = warehouse.warehouse.build_log.built_days(DAILY_TABLES)
+        return _result(context, scheduling.plan_rebuild(now, landed, built, runs(context, now, landing), timing))
 
     return sensor
 
@@ -219,7 +226,7 @@ def runs(
         for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))
         if fetches_or_builds_days(record.dagster_run)
     ]
-    failures: dict[date, list[datetime]] = {}
+    failures: list[Failure] = []
     died: set[date] = set()
     refused: list[tuple[datetime, dg.DagsterRun]] = []
     remembered = RunsFilter(statuses=FAILED, updated_after=now - FAILURES_REMEMBERED)
@@ -233,17 +240,22 @@ def runs(
         if not fetches_or_builds_days(run):
             continue
         # A run that could say where it failed leaves its other days as they are: done, or never begun.
-        failed = parse_days([run.tags[FAILED_DAY_TAG]]) if run.tags.get(FAILED_DAY_TAG) else days_of(run)
+        unavailable, failed = "", days_of(run)
+        if run.tags.get(FAILED_DAY_TAG):
+            unavailable, failed = run.tags.get(UNAVAILABLE_TAG, ""), parse_days([run.tags[FAILED_DAY_TAG]])
         if DIED_TAG in run.tags:
             # A machine that goes down once is no fault of the days; one that dies of the same day again may be.
             failed, died = failed & died, died | failed
-        for day in failed:
-            failures.setdefault(day, []).append(when)
+        failures += [Failure(when, day, unavailable) for day in failed]
+    first_unavailable = min((failure.when for failure in failures if failure.unavailable), default=None)
+    fetched = _fetches_since(instance, first_unavailable) if first_unavailable else []
+    failed_on, outage = judge_failures(failures, fetched)
     return Runs(
         frozenset(day for run in in_flight for day in days_of(run)),
         len(in_flight),
-        failures,
+        failed_on,
         _account_error(instance, now, refused, enablex) if enablex else None,
+        outage,
     )
 
 
@@ -255,7 +267,7 @@ def _account_error(
 ) -> AccountError | None:
     """The newest refusal of the credentials that are set now, unless a fetch succeeded since."""
     for when, run in sorted(refused, key=lambda each: each[0], reverse=True):
-        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetched_since(instance, when):
+        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetches_since(instance, when):
             return None
         credentials = run.tags.get(REFUSED_CREDENTIALS_TAG)
         if not credentials or enablex.has_credentials(credentials):
@@ -263,17 +275,36 @@ def _account_error(
     return None
 
 
-def _fetched_since(instance: dg.DagsterInstance, when: datetime) -> bool:
-    landed = [dg.AssetKey(asset) for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)]
-    newest = instance.get_latest_materialization_events(landed).values()
-    # A materialization that somebody reported by hand has no run.
-    if any(event and event.run_id and event.timestamp > when.timestamp() for event in newest):
-        return True
+def _fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime]:
+    """When fetches succeeded since then, in order."""
+    times = [
+        record.timestamp
+        for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)
+        for record in instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey(asset), after_timestamp=when.timestamp()), limit=FETCHES_COUNTED
+        ).records
+        # A materialization that somebody reported by hand has no run.
+        if record.run_id
+    ]
     # A fetch on demand that found no records materializes nothing.
-    return any(
-        instance.get_runs_count(RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=when))
+    times += [
+        record.end_time or record.update_timestamp.timestamp()
         for job in ON_DEMAND_JOBS
-    )
+        for record in instance.get_run_records(
+            RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=when)
+        )
+    ]
+    return [datetime.fromtimestamp(time, timezone.utc) for time in sorted(times)]
+
+
+def _answered(
+    instance: dg.DagsterInstance, now: datetime, landing: LandingResource, timing: Timing
+) -> dict[date, Responses]:
+    """The last responses for the days that may be due to be fetched again."""
+    last = timing.last_due(now)
+    recent = days_between(last - DAY * timing.lookback_days, last)
+    # A day that is gone from the landing zone is for closed_days to fetch.
+    return responses(instance, [day for day in recent if landing.zone.files(day)])
 
 
 def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Responses]:

@@ -31,6 +31,8 @@ from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
 
 HOUR = timedelta(hours=1)
 
+# The client does not wait for so long.
+DOWN = answer(b"", status=500, headers={"Retry-After": "86400"})
 HTML = answer(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"})
 SENSORS = ("closed_days", "settling_days", "landed_days")
 
@@ -196,9 +198,11 @@ LAUNCHES: dict[str, tuple[str, tuple[str, ...], tuple[int, int]]] = {
 
 @pytest.mark.parametrize("launched", LAUNCHES)
 def test_a_day_that_landed_is_complete_whoever_launched_the_run(
-    place: Callable[[int], Location], launched: str
+    locate: Locate, sandbox: Sandbox, launched: str
 ) -> None:
-    location = place(4)
+    # No day is fetched again together with the missing ones.
+    environment = {**sandbox.environment, "CDR_START_DATE": str(before(4)), "CDR_SETTLING_DAYS": "0"}
+    location = locate(environment)
     job, assets, (first, last) = LAUNCHES[launched]
     tags = partition_tags(before(first), before(last))
     result = location.definitions.resolve_job_def(job).execute_in_process(
@@ -348,7 +352,95 @@ def test_an_error_about_one_day_stops_no_other(place: Callable[[int], Location],
     assert requested(location, "closed_days", datetime.now(timezone.utc))[0][0] == before(8)
 
 
+def test_while_enablex_is_down_one_day_is_tried_at_a_time_and_then_everything_goes_on(
+    locate: Locate, script: Script
+) -> None:
+    days = days_between(before(4), yesterday())
+    location = locate({**script.environment, "CDR_START_DATE": str(days[0]), "CDR_SETTLE_MINUTES": "0"})
+    for day in days:
+        script.answers_with(day, DOWN)
+    tried = []
+    for minutes in (0, 6, 6, 6):
+        now = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+        (request,) = tick(location, "closed_days", now).run_requests
+        assert not launch(location, "closed_days", request).success
+        tried.append(days_of(request)[0])
+        now = datetime.now(timezone.utc) + timedelta(minutes=4)
+        assert "EnableX has been unavailable since " in skipped(location, "closed_days", now)
+    assert tried == days
+    assert script.paths == [f"/cdr/period/{day}/{day}" for day in days]
+    assert location.instance.get_runs(limit=1)[0].tags["cdr_assets/unavailable"] == "HTTP 500"
+    for day in days:
+        script.holds(day, record(str(day), day))
+    (request,) = tick(location, "closed_days", datetime.now(timezone.utc) + timedelta(minutes=6)).run_requests
+    assert launch(location, "closed_days", request).success
+    assert skipped(location, "closed_days").startswith(f"days to {yesterday()} are complete")
+
+
+def test_after_an_outage_its_failures_do_not_count(locate: Locate, script: Script) -> None:
+    days = days_between(before(4), yesterday())
+    location = locate({**script.environment, "CDR_START_DATE": str(days[0]), "CDR_SETTLE_MINUTES": "0"})
+    for day in days[:3]:
+        script.answers_with(day, DOWN)
+        assert not location.run(day).success
+    assert "(HTTP 500, 3 days in a row)" in skipped(location, "closed_days")
+    script.holds(yesterday(), record("a", yesterday()))
+    assert location.run(yesterday(), assets=["period_cdr"]).success
+    assert requested(location, "closed_days") == [days[:3]]
+    assert requested(location, "landed_days", noon() + DAY) == [[yesterday()]]
+
+
+@pytest.mark.parametrize("fetch", ["a day", "a conference"])
+def test_a_fetch_that_succeeds_shows_that_it_was_the_day(
+    scripted_days: Callable[[int], Location], script: Script, fetch: str
+) -> None:
+    location = scripted_days(9)
+    script.answers_with(before(9), DOWN)
+    assert not location.run(before(9)).success
+    now = datetime.now(timezone.utc)
+    assert "(HTTP 500, 1 day in a row)" in skipped(location, "closed_days", now)
+    if fetch == "a day":
+        script.holds(before(5), record("a", before(5)))
+        assert location.run(before(5), assets=["period_cdr"]).success
+    else:
+        # Nothing is materialized, since nothing came.
+        script.answers["/cdr/conf/c"] = answer(b'{"result": 0, "cdr": []}')
+        config = {"ops": {"fetch_conference": {"config": {"conf_num": "c"}}}}
+        job = location.definitions.resolve_job_def("fetch_conference")
+        assert job.execute_in_process(run_config=config, instance=location.instance).success
+    assert requested(location, "closed_days", now)[0][0] == before(8)
+    later = now + timedelta(minutes=16)
+    assert requested(location, "closed_days", later)[0] == [before(9)]
+
+
 # The landing zone and the tables
+
+
+def test_the_first_fetch_of_a_day_takes_along_the_days_that_are_due_again(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    location = scripted_days(2)
+    days = [before(2), yesterday(), today()]
+    for day in days:
+        script.holds(day, record(str(day), day))
+    assert location.run(before(2), yesterday()).success
+    tomorrow = midnight(today() + DAY) + timedelta(minutes=65)
+    assert skipped(location, "settling_days", tomorrow) == (
+        f"2 days settling, to be fetched together with {today()} by closed_days"
+    )
+    assert requested(location, "closed_days", tomorrow) == [days]
+
+
+def test_a_day_that_spilled_records_is_built_by_the_run_that_fetches_it(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    location = scripted_days(2)
+    script.holds(yesterday(), record("a", yesterday()), record("b", today()))
+    assert location.run(yesterday()).success
+    tomorrow = midnight(today() + DAY)
+    for minutes in (1, 61, 89):
+        assert skipped(location, "landed_days", tomorrow + timedelta(minutes=minutes)).startswith("the tables hold")
+    assert requested(location, "landed_days", tomorrow + timedelta(minutes=90)) == [[today()]]
 
 
 def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int], Location]) -> None:
