@@ -178,6 +178,8 @@ class Decision:
 
     runs: list[list[date]]
     reason: str
+    has_work: bool = field(default=True, compare=False)
+    """False when a later decision can differ only if something changes."""
 
 
 def plan_missing(
@@ -271,13 +273,11 @@ def plan_rebuild(
 
     A day that was never built, and that is about to be fetched, is built by the run that fetches it.
     """
-    changed = sorted(
-        day
-        for day, files in landed.items()
-        if built.get(day) != files and (day in built or now >= timing.due(day) + JOIN_WAIT)
-    )
+    differing = sorted(day for day, files in landed.items() if built.get(day) != files)
+    changed = [day for day in differing if day in built or now >= timing.due(day) + JOIN_WAIT]
     if not changed:
-        return Decision([], f"the tables hold everything that landed, {_counted(len(landed))}")
+        reason = f"the tables hold everything that landed, {_counted(len(landed) - len(differing))}"
+        return Decision([], reason, has_work=bool(differing))
     return _plan_runs(now, changed, runs, f"{_counted(len(changed))} changed")
 
 

@@ -482,7 +482,19 @@ def test_days_are_rebuilt_where_files_and_tables_differ() -> None:
 @pytest.mark.parametrize(("landed", "days"), [([], "0 days"), ([1], "1 day"), ([1, 2], "2 days")])
 def test_when_everything_landed_is_in_the_tables_the_reason_says_so(landed: list[int], days: str) -> None:
     files = {before(number): "version" for number in landed}
-    assert plan_rebuild(NOON, files, files, Runs()) == Decision([], f"the tables hold everything that landed, {days}")
+    decision = plan_rebuild(NOON, files, files, Runs())
+    assert decision == Decision([], f"the tables hold everything that landed, {days}")
+    assert not decision.has_work
+
+
+def test_a_day_that_was_never_built_is_left_to_the_run_that_is_about_to_fetch_it() -> None:
+    landed = {before(2): "same", before(1): "spilled"}
+    early = plan_rebuild(at("01:29:59"), landed, {before(2): "same"}, Runs())
+    assert early == Decision([], "the tables hold everything that landed, 1 day")
+    assert early.has_work
+    assert plan_rebuild(at("01:30"), landed, {before(2): "same"}, Runs()).runs == [[before(1)]]
+    # One that was built, and then got records, does not wait.
+    assert plan_rebuild(at("00:01"), landed, {**landed, before(1): "old"}, Runs()).runs == [[before(1)]]
 
 
 def test_a_day_whose_rebuild_fails_waits_like_any_other() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Protocol
 
 import dagster as dg
@@ -531,6 +533,86 @@ def test_the_tables_of_days_not_closed_or_before_the_start_are_not_built(
     assert requested(location, "landed_days", noon() + DAY) == [[today()]]
 
 
+def age_everything(location: Location) -> None:
+    """Makes the data folder look as if nothing had changed for a minute."""
+    for path in location.data_dir.rglob("*"):
+        os.utime(path, (path.stat().st_atime - 60, path.stat().st_mtime - 60))
+
+
+def quick_tick(location: Location, sensor: str, cursor: str) -> Any:
+    """A tick that has neither Dagster's instance nor a resource at hand."""
+    with dg.build_sensor_context(cursor=cursor) as context:
+        return location.definitions.resolve_sensor_def(sensor).evaluate_tick(context)
+
+
+def land_a_record(location: Location, script: Script) -> None:
+    script.holds(before(2), record("late", before(2)))
+    assert location.run(before(2), assets=["period_cdr"]).success
+
+
+def remove_a_day(location: Location, _: Script) -> None:
+    shutil.rmtree(location.data_dir / "landing" / f"usage_date={before(2)}")
+
+
+def remove_warehouse(location: Location, _: Script) -> None:
+    location.warehouse.unlink()
+
+
+def touch_warehouse(location: Location, _: Script) -> None:
+    location.warehouse.touch()
+
+
+def remove_an_export(location: Location, _: Script) -> None:
+    next((location.data_dir / "published" / "room_usage").iterdir()).unlink()
+
+
+def begin_a_run(location: Location, _: Script) -> None:
+    (location.data_dir / "runs" / "a.lock").touch()
+
+
+def with_three_days(location: Location, script: Script) -> Location:
+    for day in days_between(before(3), yesterday()):
+        script.holds(day, record(str(day), day))
+    assert location.run(before(3), yesterday()).success
+    return location
+
+
+@pytest.mark.parametrize(
+    "change", [land_a_record, remove_a_day, remove_warehouse, touch_warehouse, remove_an_export, begin_a_run]
+)
+def test_a_tick_on_folders_that_did_not_change_asks_dagster_nothing(
+    scripted_days: Callable[[int], Location], script: Script, change: Callable[[Location, Script], None]
+) -> None:
+    location = with_three_days(scripted_days(3), script)
+    # What changed just now may change again within the same moment.
+    assert not tick(location, "landed_days").cursor
+    age_everything(location)
+    quiet = tick(location, "landed_days")
+    for _ in range(2):
+        again = quick_tick(location, "landed_days", quiet.cursor)
+        assert again.skip_message == quiet.skip_message == "the tables hold everything that landed, 3 days"
+    change(location, script)
+    with pytest.raises(Exception, match=r"resource|instance"):
+        quick_tick(location, "landed_days", quiet.cursor)
+    with_cursor = tick(location, "landed_days", cursor=quiet.cursor)
+    assert [days_of(request) for request in with_cursor.run_requests] == requested(location, "landed_days")
+
+
+def test_a_tick_with_something_to_do_leaves_no_cursor(scripted_days: Callable[[int], Location], script: Script) -> None:
+    location = with_three_days(scripted_days(3), script)
+    land_a_record(location, script)
+    age_everything(location)
+    result = tick(location, "landed_days")
+    assert [days_of(request) for request in result.run_requests] == [[before(2)]]
+    assert not result.cursor
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "{}", "[1]", '{"reason": "", "state": "", "when": "never"}'])
+def test_a_cursor_of_others_stops_no_sensor(place: Callable[[int], Location], cursor: str) -> None:
+    location = place(3)
+    assert tick(location, "landed_days", cursor=cursor).skip_message == "the tables hold everything that landed, 0 days"
+
+
 def test_without_the_warehouse_every_day_is_built_again(place: Callable[[int], Location]) -> None:
     location = place(3)
     assert location.run(before(3), yesterday()).success
@@ -785,6 +867,26 @@ def test_a_run_that_succeeds_alerts_nobody(locate: Locate, sandbox: Sandbox, web
     assert location.run(yesterday()).success
     assert tick(location, "failed_runs", cursor=cursor).skip_message == "every failed run is posted"
     assert webhook.posts == []
+
+
+def test_without_a_webhook_a_tick_asks_dagster_nothing_and_is_made_once_an_hour(
+    locate: Locate, sandbox: Sandbox, webhook: Webhook
+) -> None:
+    location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": ""})
+    assert quick_tick(location, "failed_runs", "").skip_message == "CDR_ALERT_WEBHOOK_URL is not set"
+    assert location.definitions.resolve_sensor_def("failed_runs").minimum_interval_seconds == 3600
+    location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
+    assert location.definitions.resolve_sensor_def("failed_runs").minimum_interval_seconds == 60
+
+
+def test_the_instance_is_kept_from_tick_to_tick(tmp_path: Path) -> None:
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        contexts = [dg.SensorEvaluationContext(instance.get_ref(), None, None, None, None) for _ in range(2)]
+        first, second = map(sensors.kept_instance, contexts)
+        assert first is second
+        assert first.root_directory == str(tmp_path)
+    with dg.DagsterInstance.ephemeral() as other, dg.build_sensor_context(instance=other) as context:
+        assert sensors.kept_instance(context) is other
 
 
 def test_an_alert_is_tried_again_until_the_webhook_takes_it(locate: Locate, sandbox: Sandbox, webhook: Webhook) -> None:
