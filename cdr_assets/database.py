@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
 import duckdb
@@ -199,7 +199,7 @@ class ConnectionLease:
     """A connection from `connect` that is kept from one piece of work to the next, for about a second.
 
     Opening and closing the file takes as long as the work on a small day. Call `release` before waiting for anything
-    else, so that other processes can use the file.
+    else, so that other processes can use the file. Threads use it one after the other.
     """
 
     def __init__(self, connect: Callable[[], AbstractContextManager[Connection]]) -> None:
@@ -207,25 +207,39 @@ class ConnectionLease:
         self._connection: Connection | None = None
         self._opened = ExitStack()
         self._until = 0.0
+        self._turn = RLock()
+        self._is_closed = False
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """The connection for one piece of work. It is closed after an error, and when its time is up."""
-        if self._connection is None:
-            self._connection = self._opened.enter_context(self._connect())
-            self._until = time.monotonic() + LEASE_SECONDS
-        try:
-            yield self._connection
-        except BaseException:
-            self.release()
-            raise
-        if time.monotonic() > self._until:
-            self.release()
+        """The connection for one piece of work. It is closed after an error, and when its time is up.
+
+        Raises WarehouseError when the lease is closed.
+        """
+        with self._turn:
+            if self._is_closed:
+                raise WarehouseError("the work on the warehouse was stopped")
+            if self._connection is None:
+                self._connection = self._opened.enter_context(self._connect())
+                self._until = time.monotonic() + LEASE_SECONDS
+            try:
+                yield self._connection
+            except BaseException:
+                self.release()
+                raise
+            if time.monotonic() > self._until:
+                self.release()
 
     def release(self) -> None:
         """Closes the connection if it is open. The next piece of work opens another."""
-        self._connection = None
-        self._opened.close()
+        with self._turn:
+            self._connection = None
+            self._opened.close()
+
+    def close(self) -> None:
+        """Closes the connection for good, when the piece of work that is under way has ended."""
+        self._is_closed = True
+        self.release()
 
 
 @contextmanager

@@ -50,7 +50,9 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         sensors=[
             sensors.closed_days(days, timing, settings.tick_s),
             sensors.settling_days(days, timing, settings.tick_s),
-            sensors.landed_days(rebuild, days, min(settings.tick_s, 60)),
+            sensors.landed_days(
+                rebuild, days, timing, min(settings.tick_s, 60), settings.data_dir, settings.export_dir
+            ),
             sensors.failed_runs(settings.alert_webhook_url, settings.ui_url),
             sensors.old_runs(settings.keep_runs_days),
         ],

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from pathlib import Path
 from threading import Barrier, Event, Thread
@@ -211,6 +213,37 @@ def test_a_lease_goes_on_from_one_piece_of_work_to_the_next(path: Path, monkeypa
         assert third.execute("SELECT count(*) FROM room_usage").fetchone() == (0,)
     lease.release()
     assert can_be_written_elsewhere(path)
+
+
+def test_a_lease_is_closed_after_the_work_under_way_and_for_good(path: Path) -> None:
+    lease = ConnectionLease(Database(path).connect)
+    working, go_on, closed = Event(), Event(), Event()
+
+    def work() -> None:
+        with lease.connection() as connection:
+            working.set()
+            assert go_on.wait(10)
+            assert not closed.is_set()
+            connection.execute("SELECT 1")
+
+    def close() -> None:
+        lease.close()
+        closed.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        worked = threads.submit(work)
+        assert working.wait(10)
+        closing = threads.submit(close)
+        with pytest.raises(FutureTimeout):
+            closing.result(0.05)
+        go_on.set()
+        worked.result(10)
+        closing.result(10)
+    with pytest.raises(WarehouseError, match="was stopped"), lease.connection():
+        pass
+    lease.close()
+    with Database(path, patience_s=0).connect():
+        pass
 
 
 def test_a_lease_whose_time_is_up_ends_with_the_work_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,8 @@ def daily_assets(
         if config.replace and dg.AssetKey(PERIOD_CDR) not in context.selected_asset_keys:
             raise dg.Failure(f"replace is for runs that fetch: select {PERIOD_CDR} too", allow_retries=False)
         client = partial(account_client, enablex, landing.zone)
-        with DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace) as run:
+        run = DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace)
+        with live_run.closing(run):
             yield from DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample).events()
 
     return cdr_by_day
@@ -132,7 +133,8 @@ def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str]) -> dg.Asset
     def rebuild_by_day(
         context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource, live_run: LiveRun
     ) -> Iterator[Event]:
-        with DailyRun(landing.zone, warehouse.warehouse, no_client, selected_tables(context)) as run:
+        run = DailyRun(landing.zone, warehouse.warehouse, no_client, selected_tables(context))
+        with live_run.closing(run):
             yield from DailyStep(context, run, live_run.enablex, fetch_concurrency=1, sample=0).events()
 
     return rebuild_by_day

@@ -57,7 +57,11 @@ class DailyRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lease.release()
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection to the warehouse for good. A day that is being built is built to its end."""
+        self._lease.close()
 
     def connection(self) -> AbstractContextManager[Connection]:
         """The run's connection to the warehouse, for one piece of work."""

@@ -8,8 +8,8 @@ from datetime import date
 import dagster as dg
 import duckdb
 
-from cdr_assets.enablex.errors import BadCredentials, BadSetting, Forbidden
-from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, FAILED_DAY_TAG, REFUSED_CREDENTIALS_TAG
+from cdr_assets.enablex.errors import BadCredentials, BadSetting, Forbidden, Unavailable
+from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, FAILED_DAY_TAG, REFUSED_CREDENTIALS_TAG, UNAVAILABLE_TAG
 from cdr_assets.settings import ENABLEX_VARIABLES
 
 ACCOUNT_ERRORS = (BadCredentials, Forbidden, BadSetting)
@@ -26,7 +26,8 @@ def failure(
 
     Raise it `from without_values(error)`: Dagster keeps the text of every error in the chain.
 
-    Tags the run with what the sensors must know: the day that failed, and which credentials were refused.
+    Tags the run with what the sensors must know: the day that failed, which credentials were refused, and whether
+    EnableX was unavailable.
     """
     tags = {FAILED_DAY_TAG: day.isoformat()} if day else {}
     permanent = bool(getattr(error, "permanent", False))
@@ -36,10 +37,18 @@ def failure(
     if isinstance(error, ACCOUNT_ERRORS):
         tags[ACCOUNT_ERROR_TAG] = type(error).__name__
         tags[REFUSED_CREDENTIALS_TAG] = context.resources.enablex.credentials
+    if isinstance(error, Unavailable):
+        tags[UNAVAILABLE_TAG] = _how_unavailable(error)
     context.instance.add_run_tags(context.run.run_id, tags)
     return dg.Failure(
         f"{type(error).__name__}: {in_words(without_values(error))}\n{outlook}".rstrip(), allow_retries=not permanent
     )
+
+
+def _how_unavailable(error: Unavailable) -> str:
+    if error.status is None:
+        return "no answer"
+    return "broken answer" if error.status == 200 else f"HTTP {error.status}"
 
 
 def in_words(error: Exception) -> str:

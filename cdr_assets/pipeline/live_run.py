@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from cdr_assets.pipeline.run_lock import hold_run_lock
 
@@ -25,6 +26,15 @@ DATA_DIR_TAG = "cdr_assets/folder"
 FAILED_DAY_TAG = "cdr_assets/failed_day"
 ACCOUNT_ERROR_TAG = "cdr_assets/refusal"
 REFUSED_CREDENTIALS_TAG = "cdr_assets/refused_credentials"
+UNAVAILABLE_TAG = "cdr_assets/unavailable"
+FAILURE_TAGS = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, REFUSED_CREDENTIALS_TAG, UNAVAILABLE_TAG)
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Closed = TypeVar("Closed", bound=Closable)
 
 
 class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -35,23 +45,33 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     data_dir: str = Field(description="Folder of everything on disk.")
     enablex: str = Field(description="Which EnableX the runs are about: its host, or sandbox.")
+    _at_end: ExitStack = PrivateAttr(default_factory=ExitStack)
+
+    def closing(self, opened: Closed) -> Closed:
+        """Closes `opened` when the step has ended, however it ends.
+
+        An interrupt between two events of a step leaves its generator as it stands: `with` and `finally` there are not
+        left until the interrupt's traceback is gone.
+        """
+        self._at_end.callback(opened.close)
+        return opened
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[LiveRun, None, None]:
         run = context.instance and context.run and context.instance.get_run_by_id(context.run.run_id)
         # A command line sets the resources up once more when its run has ended.
         if context.instance is None or not run or run.is_finished:
-            yield self
+            with self._at_end:
+                yield self
             return
-        with hold_run_lock(Path(self.data_dir), run.run_id):
+        with hold_run_lock(Path(self.data_dir), run.run_id), self._at_end:
             context.instance.add_run_tags(run.run_id, self._tags(run.tags))
             yield self
 
     def _tags(self, given: Mapping[str, str]) -> dict[str, str]:
         # A retried run starts with the tags of the run before, which tell how that one failed.
-        outdated = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, REFUSED_CREDENTIALS_TAG)
         return {
-            **{tag: "" for tag in outdated if tag in given},
+            **{tag: "" for tag in FAILURE_TAGS if tag in given},
             ENABLEX_TAG: self.enablex,
             DATA_DIR_TAG: self.data_dir,
             **range_tag(given),

@@ -5,9 +5,12 @@ Knows neither Dagster nor the clock. A decision is the runs to request, and in w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import groupby, pairwise
 
 from cdr_assets.days import DAY, days_between, midnight, ranges
 
@@ -27,11 +30,29 @@ MAX_UNCHANGED_RESPONSES = 4
 """After this many responses in a row without a new or changed record, a day is fetched once more, just before its
 lookback ends."""
 
+MAX_GAP_DAYS = 2
+"""Up to so many days between two that are fetched again go with them: a request costs less than a second run."""
+
+JOIN_WAIT = timedelta(minutes=30)
+"""How long others wait for the first fetch of a day that is due: days that are fetched again go in the same run, and
+its tables are built there."""
+
+OUTAGE_DAYS = 3
+"""EnableX is down for certain when so many different days failed since it last answered; with fewer it may be the days.
+As many of the last days are tried."""
+
+PROBE_INTERVAL = timedelta(minutes=5)
+"""Wait from one try to the next while EnableX is down."""
+
 
 @dataclass(frozen=True)
 class Timing:
     """When a day is fetched: `fetch_delay` after it closed, then every `refetch_interval` while it is one of the last
-    `lookback_days` closed days, since CDRs appear late."""
+    `lookback_days` closed days, since CDRs appear late.
+
+    All days are fetched at the same moments of a UTC day: `fetch_delay` past midnight, and every `refetch_interval`
+    from then on. So the days that are due go in one run.
+    """
 
     fetch_delay: timedelta = timedelta(hours=1)
     lookback_days: int = 3
@@ -40,6 +61,16 @@ class Timing:
     def due(self, day: date) -> datetime:
         """When the day is fetched first."""
         return midnight(day + DAY) + self.fetch_delay
+
+    def moment_at(self, when: datetime) -> datetime:
+        """The newest moment for fetching, at or before `when`."""
+        first = midnight((when - self.fetch_delay).date()) + self.fetch_delay
+        step = min(self.refetch_interval, DAY)
+        return first + (when - first) // step * step
+
+    def last_moment(self, day: date) -> datetime:
+        """The last moment for fetching the day that leaves time to do it before its lookback ends."""
+        return self.moment_at(self.lookback_ends(day) - min(self.refetch_interval / 2, timedelta(hours=1)))
 
     def last_due(self, now: datetime) -> date:
         """The newest day that is due."""
@@ -59,6 +90,61 @@ class AccountError:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A run failed on a day."""
+
+    when: datetime
+    day: date
+    unavailable: str = ""
+    """How EnableX was unavailable; empty when the run failed for another reason."""
+
+
+@dataclass(frozen=True)
+class Outage:
+    """EnableX has been unavailable since a fetch last succeeded."""
+
+    since: datetime
+    last: datetime
+    """When the last try failed."""
+    cause: str
+    """How that one failed."""
+    tries: Mapping[date, int]
+    """How often each day failed."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether so many days failed that it cannot be the days."""
+        return len(self.tries) >= OUTAGE_DAYS
+
+
+def judge_failures(
+    failures: Iterable[Failure], fetched: Sequence[datetime]
+) -> tuple[dict[date, list[datetime]], Outage | None]:
+    """When each day failed by its own fault, oldest first; and the outage that lasts, if there is one.
+
+    `fetched` are the times at which fetches succeeded, in order. When EnableX was unavailable for several days in a
+    row, with no success in between, that was no fault of the days; unless it happens to a day again.
+    """
+    ordered = sorted(failures, key=lambda failure: failure.when)
+    own = [failure for failure in ordered if not failure.unavailable]
+    outage, before = None, set[date]()
+    unavailable = [failure for failure in ordered if failure.unavailable]
+    for successes, group in groupby(unavailable, key=lambda failure: bisect_right(fetched, failure.when)):
+        in_a_row = list(group)
+        newest = {failure.day: failure for failure in in_a_row}
+        last = in_a_row[-1]
+        found = Outage(in_a_row[0].when, last.when, last.unavailable, Counter(failure.day for failure in in_a_row))
+        # A day that fails in one outage after the other may be the cause of both: each counts as one failure.
+        own += [newest[day] for day in newest if day in before] if found.is_certain else in_a_row
+        before.update(newest)
+        outage = found if successes == len(fetched) else None
+    by_day: dict[date, list[datetime]] = {}
+    for failure in sorted(own, key=lambda failure: failure.when):
+        by_day.setdefault(failure.day, []).append(failure.when)
+    return by_day, outage
+
+
+@dataclass(frozen=True)
 class Runs:
     """The runs that matter to a decision, whoever launched them."""
 
@@ -67,9 +153,10 @@ class Runs:
     in_flight_count: int = 0
     """How many runs have not ended."""
     failures: Mapping[date, Sequence[datetime]] = field(default_factory=dict)
-    """When runs failed on each day during the last days, oldest first."""
+    """When runs failed on each day by its own fault during the last days, oldest first."""
     account_error: AccountError | None = None
     """The newest refusal of the account, unless something since then shows that it is mended."""
+    outage: Outage | None = None
 
     def retry_at(self, day: date) -> datetime | None:
         """When a day that failed may be tried again; None when it did not fail."""
@@ -91,10 +178,22 @@ class Decision:
 
     runs: list[list[date]]
     reason: str
+    has_work: bool = field(default=True, compare=False)
+    """False when a later decision can differ only if something changes."""
 
 
-def plan_missing(now: datetime, start: date, complete: Collection[date], runs: Runs, timing: Timing) -> Decision:
-    """Which days to fetch: those from `start` on that are due and not complete."""
+def plan_missing(
+    now: datetime,
+    start: date,
+    complete: Collection[date],
+    responses: Mapping[date, Responses],
+    runs: Runs,
+    timing: Timing,
+) -> Decision:
+    """Which days to fetch: those from `start` on that are due and not complete.
+
+    Days that are due to be fetched again go with the first fetch of the newest day.
+    """
     if reason := _cooling_down(now, runs):
         return Decision([], reason)
     last = timing.last_due(now)
@@ -103,7 +202,10 @@ def plan_missing(now: datetime, start: date, complete: Collection[date], runs: R
         days = f"days to {last} are complete; " if last >= start else ""
         following = max(last + DAY, start)
         return Decision([], f"{days}{following} is due at {_clock(timing.due(following))}")
-    return _plan_runs(now, missing, runs, "missing")
+    again = []
+    if missing[-1] == last and _is_idle(last, runs):
+        again = _days_again(now, _settling(now, start, responses, timing), [last], responses, runs, timing)
+    return _plan_fetches(now, start, sorted({*missing, *again}), runs, timing, f"{_counted(len(missing))} missing")
 
 
 def plan_refetch(
@@ -114,35 +216,69 @@ def plan_refetch(
         return Decision([], "days are not fetched again: CDR_SETTLING_DAYS is 0")
     if reason := _cooling_down(now, runs):
         return Decision([], reason)
-    last = timing.last_due(now)
-    days = [
-        day
-        for day in days_between(max(start, last - DAY * (timing.lookback_days - 1)), last)
-        if day in responses and now < timing.lookback_ends(day)
-    ]
+    days = _settling(now, start, responses, timing)
     if not days:
         return Decision([], "no day that closed lately has been fetched yet")
+    if again := _days_again(now, days, [], responses, runs, timing):
+        last = timing.last_due(now)
+        if last >= start and last not in responses and _is_idle(last, runs) and now < timing.due(last) + JOIN_WAIT:
+            return Decision([], f"{_counted(len(again))} settling, to be fetched together with {last} by closed_days")
+        return _plan_fetches(now, start, again, runs, timing, f"{_counted(len(again))} settling")
     due = {day: _refetch_at(day, responses[day], timing) for day in days}
-    if wanted := [day for day in days if due[day] <= now]:
-        return _plan_runs(now, wanted, runs, "settling")
     if upcoming := {day: when for day, when in due.items() if when < timing.lookback_ends(day)}:
         following = min(upcoming, key=lambda day: upcoming[day])
         return Decision([], f"{following} is fetched again at {_clock(due[following])}")
     return Decision([], f"the last responses for {_named(days)} brought nothing new")
 
 
+def _settling(now: datetime, start: date, responses: Mapping[date, Responses], timing: Timing) -> list[date]:
+    """The days that were fetched and are among the last closed days."""
+    last = timing.last_due(now)
+    first = max(start, last - DAY * (timing.lookback_days - 1))
+    return [day for day in days_between(first, last) if day in responses and now < timing.lookback_ends(day)]
+
+
+def _days_again(
+    now: datetime,
+    days: Sequence[date],
+    others: Sequence[date],
+    responses: Mapping[date, Responses],
+    runs: Runs,
+    timing: Timing,
+) -> list[date]:
+    """Those of `days` that are due to be fetched again; and days between these and `others`, to make one range."""
+    due = [day for day in days if _refetch_at(day, responses[day], timing) <= now]
+    ready = sorted([*others, *(day for day in due if _is_idle(day, runs))])
+    between = (
+        day
+        for earlier, later in pairwise(ready)
+        for day in days_between(earlier + DAY, later - DAY)
+        if (later - earlier).days <= MAX_GAP_DAYS + 1 and day in days and _is_idle(day, runs)
+    )
+    return sorted({*due, *between})
+
+
 def _refetch_at(day: date, responses: Responses, timing: Timing) -> datetime:
-    usual = responses.last + timing.refetch_interval
-    final = timing.lookback_ends(day) - timing.refetch_interval
-    return max(usual, final) if responses.unchanged >= MAX_UNCHANGED_RESPONSES else usual
+    usual = timing.moment_at(responses.last + timing.refetch_interval)
+    if responses.unchanged < MAX_UNCHANGED_RESPONSES:
+        return usual
+    final = timing.last_moment(day)
+    return max(usual, final) if responses.last < final else timing.lookback_ends(day)
 
 
-def plan_rebuild(now: datetime, landed: Mapping[date, str], built: Mapping[date, str], runs: Runs) -> Decision:
-    """Which days to rebuild: those with other files in the landing zone than their tables were built from."""
-    changed = sorted(day for day, files in landed.items() if built.get(day) != files)
+def plan_rebuild(
+    now: datetime, landed: Mapping[date, str], built: Mapping[date, str], runs: Runs, timing: Timing
+) -> Decision:
+    """Which days to rebuild: those with other files in the landing zone than their tables were built from.
+
+    A day that was never built, and that is about to be fetched, is built by the run that fetches it.
+    """
+    differing = sorted(day for day, files in landed.items() if built.get(day) != files)
+    changed = [day for day in differing if day in built or now >= timing.due(day) + JOIN_WAIT]
     if not changed:
-        return Decision([], f"the tables hold everything that landed, {_counted(len(landed))}")
-    return _plan_runs(now, changed, runs, "changed")
+        reason = f"the tables hold everything that landed, {_counted(len(landed) - len(differing))}"
+        return Decision([], reason, has_work=bool(differing))
+    return _plan_runs(now, changed, runs, f"{_counted(len(changed))} changed")
 
 
 def _cooling_down(now: datetime, runs: Runs) -> str | None:
@@ -157,7 +293,41 @@ def _cooling_down(now: datetime, runs: Runs) -> str | None:
     )
 
 
-def _plan_runs(now: datetime, wanted: Sequence[date], runs: Runs, kind: str) -> Decision:
+def _plan_fetches(
+    now: datetime, start: date, wanted: Sequence[date], runs: Runs, timing: Timing, what: str
+) -> Decision:
+    if not runs.outage:
+        return _plan_runs(now, wanted, runs, what)
+    last = timing.last_due(now)
+    recent = days_between(max(start, last - DAY * (OUTAGE_DAYS - 1)), last)
+    return _plan_probe(now, wanted, recent, runs, runs.outage, what)
+
+
+def _plan_probe(
+    now: datetime, wanted: Sequence[date], recent: Sequence[date], runs: Runs, outage: Outage, what: str
+) -> Decision:
+    """One run at a time while EnableX is unavailable. It asks for a second day only when the first was answered."""
+    days = "1 day" if len(outage.tries) == 1 else f"{len(outage.tries)} days"
+    reasons = [
+        f"EnableX has been unavailable since {_clock(outage.since)} ({outage.cause}, {days} in a row): one day is "
+        f"tried every {PROBE_INTERVAL // timedelta(minutes=1)} minutes, and everything goes on when that succeeds",
+        what,
+    ]
+    if runs.in_flight_count:
+        return Decision([], "; ".join([*reasons, "a run is under way"]))
+    # A different day each time, and not only those that are wanted: it may be the days that fail.
+    candidates = {*wanted, *recent}
+    probe_at = {day: max(outage.last + PROBE_INTERVAL, runs.retry_at(day) or outage.last) for day in candidates}
+    ready = [day for day, when in probe_at.items() if when <= now]
+    if not ready:
+        return Decision([], "; ".join([*reasons, f"the next try is at {_clock(min(probe_at.values()))}"]))
+    first = min(ready, key=lambda day: (outage.tries.get(day, 0), day))
+    following = {day for day in wanted if day in ready and day > first and _is_idle(day, runs)}
+    probe = ranges([first, *following], MAX_DAYS_PER_RUN)[0] if first not in runs.failures else [first]
+    return Decision([probe], "; ".join([*reasons, f"{first} is tried now"]))
+
+
+def _plan_runs(now: datetime, wanted: Sequence[date], runs: Runs, what: str) -> Decision:
     idle = [day for day in wanted if day not in runs.in_flight]
     waiting = {day: when for day in idle if (when := runs.retry_at(day)) and when > now}
     ready = [day for day in idle if day not in waiting]
@@ -165,7 +335,7 @@ def _plan_runs(now: datetime, wanted: Sequence[date], runs: Runs, kind: str) -> 
     alone = [[day] for day in ready if day in runs.failures]
     together = ranges((day for day in ready if day not in runs.failures), MAX_DAYS_PER_RUN)
     requested = sorted([*alone, *together])[: max(MAX_ACTIVE_RUNS - runs.in_flight_count, 0)]
-    reasons = [f"{_counted(len(wanted))} {kind}"]
+    reasons = [what]
     if in_flight := len(wanted) - len(idle):
         reasons.append(f"{in_flight} under way")
     if waiting:
@@ -174,6 +344,11 @@ def _plan_runs(now: datetime, wanted: Sequence[date], runs: Runs, kind: str) -> 
     if left := len(ready) - sum(map(len, requested)):
         reasons.append(f"{left} left until a run ends")
     return Decision(requested, "; ".join(reasons))
+
+
+def _is_idle(day: date, runs: Runs) -> bool:
+    """Whether the day is in no run and has not failed."""
+    return day not in runs.in_flight and day not in runs.failures
 
 
 def _counted(days: int) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta, timezone
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
 from dagster import RunsFilter, RunStatusChangeRecordsFilter
@@ -20,6 +21,7 @@ from cdr_assets.pipeline.live_run import (
     RANGE_END_TAG,
     RANGE_START_TAG,
     REFUSED_CREDENTIALS_TAG,
+    UNAVAILABLE_TAG,
     range_tag,
 )
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
@@ -34,14 +36,29 @@ from cdr_assets.pipeline.project_runs import (
     parse_days,
     report_dead_runs,
 )
+from cdr_assets.pipeline.quiet import QuietTick, folder_state
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
 from cdr_assets.pipeline.retention import delete_old_runs, delete_old_tick_logs
-from cdr_assets.pipeline.scheduling import ACCOUNT_ERROR_COOLDOWN, AccountError, Decision, Responses, Runs, Timing
+from cdr_assets.pipeline.scheduling import (
+    ACCOUNT_ERROR_COOLDOWN,
+    AccountError,
+    Decision,
+    Failure,
+    Responses,
+    Runs,
+    Timing,
+    judge_failures,
+)
+from cdr_assets.warehouse.tables import DAILY_TABLES
 
 # Long enough to count the daily tries of a day that goes on failing.
 FAILURES_REMEMBERED = timedelta(days=8)
 
-ALERT_TICK_S = 30
+# So many of the newest ones are enough to tell an outage from a day that fails.
+FETCHES_COUNTED = 1_000
+
+ALERT_TICK_S = 60
+ALL_POSTED = "every failed run is posted"
 RETENTION_TICK_S = 3600
 
 Requests: TypeAlias = dg.SensorResult | dg.SkipReason
@@ -55,7 +72,8 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
         target=jobs.daily_cdr,
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fetches every UTC day some time after it closed, back to the start date; failed days again.",
+        description="Fetches every UTC day some time after it closed, back to the start date; failed days again. The "
+        "last closed days that are due to be fetched again go with it.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
@@ -63,8 +81,8 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
         now, instance = clock.now(), context.instance
         fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
         complete = fetched.intersection(landing.zone.days())
-        known = runs(context, now, landing, enablex)
-        return _result(context, scheduling.plan_missing(now, utc_days.start.date(), complete, known, timing))
+        known, answered = runs(context, now, landing, enablex), _answered(instance, now, landing, timing)
+        return _result(context, scheduling.plan_missing(now, utc_days.start.date(), complete, answered, known, timing))
 
     return sensor
 
@@ -83,33 +101,41 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
     ) -> Requests:
         now = clock.now()
-        last = timing.last_due(now)
-        recent = days_between(last - DAY * timing.lookback_days, last)
-        # A day that is gone from the landing zone is for closed_days to fetch.
-        recent = [day for day in recent if landing.zone.files(day)]
-        known = runs(context, now, landing, enablex)
-        decision = scheduling.plan_refetch(
-            now, utc_days.start.date(), responses(context.instance, recent), known, timing
-        )
-        return _result(context, decision)
+        known, answered = runs(context, now, landing, enablex), _answered(context.instance, now, landing, timing)
+        return _result(context, scheduling.plan_refetch(now, utc_days.start.date(), answered, known, timing))
 
     return sensor
 
 
-def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinition, every_s: int) -> dg.SensorDefinition:
+def landed_days(
+    rebuild: dg.JobDefinition,
+    utc_days: dg.DailyPartitionsDefinition,
+    timing: Timing,
+    every_s: int,
+    data_dir: Path,
+    export_dir: Path,
+) -> dg.SensorDefinition:
     """Requests the days whose tables were built from other landing files, or by other SQL."""
+    code = "".join(table.fingerprint for table in DAILY_TABLES)
 
+    # Resources are named and not passed in: a tick that can do without them costs a fifth.
     @dg.sensor(
         name="landed_days",
         target=rebuild,
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys={"clock", "landing", "warehouse"},
         description="Rebuilds the tables of days whose landed records or SQL changed. Never asks EnableX.",
     )
-    def sensor(
-        context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, warehouse: WarehouseResource
-    ) -> Requests:
-        now = clock.now()
+    def sensor(context: dg.SensorEvaluationContext) -> Requests:
+        began = datetime.now(timezone.utc)
+        state = folder_state(data_dir, export_dir, code, began)
+        before = QuietTick.read(context.cursor)
+        if before and before.holds(state, began):
+            return dg.SkipReason(before.reason)
+        landing: LandingResource = context.resources.landing
+        warehouse: WarehouseResource = context.resources.warehouse
+        now = context.resources.clock.now()
         first, closed = utc_days.start.date(), now.date()
         # Before the days are read: what a run that ends in between has built is not requested again.
         known = runs(context, now, landing)
@@ -118,7 +144,10 @@ def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinitio
             built = warehouse.warehouse.built_days()
         except WarehouseError as error:
             return dg.SkipReason(f"the build log cannot be read: {error}")
-        return _result(context, scheduling.plan_rebuild(now, landed, built, known))
+        decision = scheduling.plan_rebuild(now, landed, built, known, timing)
+        quiet = QuietTick(decision.reason, state, began.isoformat()) if state and not decision.has_work else None
+        context.update_cursor(quiet.write() if quiet else "")
+        return _result(context, decision)
 
     return sensor
 
@@ -126,29 +155,37 @@ def landed_days(rebuild: dg.JobDefinition, utc_days: dg.DailyPartitionsDefinitio
 def failed_runs(webhook_url: str, ui_url: str) -> dg.SensorDefinition:
     """Posts failed runs, those stopped by a blocking check included, to `webhook_url`; to nobody where it is empty."""
 
+    # Without a webhook there is nothing to do, and with one there seldom is: neither needs a resource.
     @dg.sensor(
         name="failed_runs",
-        minimum_interval_seconds=ALERT_TICK_S,
+        minimum_interval_seconds=ALERT_TICK_S if webhook_url else RETENTION_TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys={"clock"},
         description="Posts every failed run to CDR_ALERT_WEBHOOK_URL: what failed, its days, why, and where to look. "
         "Tries again for 3 days while the webhook does not take it.",
     )
-    def sensor(context: dg.SensorEvaluationContext, clock: Clock) -> dg.SkipReason:
-        now, instance = clock.now(), context.instance
-        outbox = Outbox.read(context.cursor) if webhook_url else None
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        if not webhook_url:
+            # The alerts of runs that fail until a webhook is set are not posted later.
+            context.update_cursor("")
+            return dg.SkipReason("CDR_ALERT_WEBHOOK_URL is not set")
+        instance = kept_instance(context)
+        outbox = Outbox.read(context.cursor)
         if outbox is None:
             context.update_cursor(Outbox(_newest_failure(instance)).write())
-            return dg.SkipReason(
-                "runs that fail from now on are posted" if webhook_url else "CDR_ALERT_WEBHOOK_URL is not set"
-            )
+            return dg.SkipReason("runs that fail from now on are posted")
+        failures = RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=outbox.last_event)
+        failed = instance.fetch_run_status_changes(failures, limit=100, ascending=True).records
+        if not failed and not outbox.waiting:
+            return dg.SkipReason(ALL_POSTED)
+        now = context.resources.clock.now()
 
         def post(run_id: str) -> str:
             run = instance.get_run_by_id(run_id)
             text = alert_text(instance, run, ui_url) if run else f"A run failed and was deleted since: {run_id}"
             return post_to_webhook(webhook_url, {"text": text})
 
-        failures = RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=outbox.last_event)
-        for record in instance.fetch_run_status_changes(failures, limit=100, ascending=True).records:
+        for record in failed:
             outbox.last_event = record.storage_id
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
@@ -164,11 +201,23 @@ def failed_runs(webhook_url: str, ui_url: str) -> dg.SensorDefinition:
             context.log.error(f"The alert for run {run_id} is dropped: too many alerts wait for the webhook")
         context.update_cursor(outbox.write())
         if outbox.next_try is None:
-            return dg.SkipReason("every failed run is posted")
+            return dg.SkipReason(ALL_POSTED)
         when = f"{outbox.next_try:%Y-%m-%d %H:%M:%S UTC}"
         return dg.SkipReason(f"{len(outbox.waiting)} alerts are not delivered; the next try is at {when}")
 
     return sensor
+
+
+def kept_instance(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
+    """The tick's Dagster instance, without its resources. Kept for later ticks: to make one takes 0.1 s of CPU."""
+    reference = context.instance_ref
+    return _instance_of(dg.serialize_value(reference)) if reference else context.instance
+
+
+@cache
+def _instance_of(reference: str) -> dg.DagsterInstance:
+    restored: Any = dg.deserialize_value(reference)
+    return dg.DagsterInstance.from_ref(restored)
 
 
 def _newest_failure(instance: dg.DagsterInstance) -> int:
@@ -222,7 +271,7 @@ def runs(
         for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))
         if fetches_or_builds_days(record.dagster_run)
     ]
-    failures: dict[date, list[datetime]] = {}
+    failures: list[Failure] = []
     died: set[date] = set()
     refused: list[tuple[datetime, dg.DagsterRun]] = []
     remembered = RunsFilter(statuses=FAILED, updated_after=now - FAILURES_REMEMBERED)
@@ -236,17 +285,22 @@ def runs(
         if not fetches_or_builds_days(run):
             continue
         # A run that could say where it failed leaves its other days as they are: done, or never begun.
-        failed = parse_days([run.tags[FAILED_DAY_TAG]]) if run.tags.get(FAILED_DAY_TAG) else days_of(run)
+        unavailable, failed = "", days_of(run)
+        if run.tags.get(FAILED_DAY_TAG):
+            unavailable, failed = run.tags.get(UNAVAILABLE_TAG, ""), parse_days([run.tags[FAILED_DAY_TAG]])
         if DIED_TAG in run.tags:
             # A machine that goes down once is no fault of the days; one that dies of the same day again may be.
             failed, died = failed & died, died | failed
-        for day in failed:
-            failures.setdefault(day, []).append(when)
+        failures += [Failure(when, day, unavailable) for day in failed]
+    first_unavailable = min((failure.when for failure in failures if failure.unavailable), default=None)
+    fetched = _fetches_since(instance, first_unavailable) if first_unavailable else []
+    failed_on, outage = judge_failures(failures, fetched)
     return Runs(
         frozenset(day for run in in_flight for day in days_of(run)),
         len(in_flight),
-        failures,
+        failed_on,
         _account_error(instance, now, refused, enablex) if enablex else None,
+        outage,
     )
 
 
@@ -258,7 +312,7 @@ def _account_error(
 ) -> AccountError | None:
     """The newest refusal of the credentials that are set now, unless a fetch succeeded since."""
     for when, run in sorted(refused, key=lambda each: each[0], reverse=True):
-        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetched_since(instance, when):
+        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetches_since(instance, when):
             return None
         credentials = run.tags.get(REFUSED_CREDENTIALS_TAG)
         if not credentials or enablex.has_credentials(credentials):
@@ -266,17 +320,36 @@ def _account_error(
     return None
 
 
-def _fetched_since(instance: dg.DagsterInstance, when: datetime) -> bool:
-    landed = [dg.AssetKey(asset) for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)]
-    newest = instance.get_latest_materialization_events(landed).values()
-    # A materialization that somebody reported by hand has no run.
-    if any(event and event.run_id and event.timestamp > when.timestamp() for event in newest):
-        return True
+def _fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime]:
+    """When fetches succeeded since then, in order."""
+    times = [
+        record.timestamp
+        for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)
+        for record in instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey(asset), after_timestamp=when.timestamp()), limit=FETCHES_COUNTED
+        ).records
+        # A materialization that somebody reported by hand has no run.
+        if record.run_id
+    ]
     # A fetch on demand that found no records materializes nothing.
-    return any(
-        instance.get_runs_count(RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=when))
+    times += [
+        record.end_time or record.update_timestamp.timestamp()
         for job in ON_DEMAND_JOBS
-    )
+        for record in instance.get_run_records(
+            RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=when)
+        )
+    ]
+    return [datetime.fromtimestamp(time, timezone.utc) for time in sorted(times)]
+
+
+def _answered(
+    instance: dg.DagsterInstance, now: datetime, landing: LandingResource, timing: Timing
+) -> dict[date, Responses]:
+    """The last responses for the days that may be due to be fetched again."""
+    last = timing.last_due(now)
+    recent = days_between(last - DAY * timing.lookback_days, last)
+    # A day that is gone from the landing zone is for closed_days to fetch.
+    return responses(instance, [day for day in recent if landing.zone.files(day)])
 
 
 def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Responses]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
 from itertools import pairwise
 
@@ -12,17 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.days import DAY, ranges
+from cdr_assets.days import DAY, midnight, ranges
 from cdr_assets.pipeline import scheduling
 from cdr_assets.pipeline.scheduling import (
     MAX_ACTIVE_RUNS,
     MAX_DAYS_PER_RUN,
     AccountError,
     Decision,
+    Failure,
+    Outage,
     Responses,
     Runs,
     Timing,
-    plan_rebuild,
+    judge_failures,
 )
 
 TODAY = date(2026, 11, 22)
@@ -54,8 +56,13 @@ def plan_missing(
     complete: Collection[date] = (),
     runs: Runs | None = None,
     timing: Timing = TIMING,
+    responses: Mapping[date, Responses] | None = None,
 ) -> Decision:
-    return scheduling.plan_missing(now, start, complete, runs or Runs(), timing)
+    return scheduling.plan_missing(now, start, complete, responses or {}, runs or Runs(), timing)
+
+
+def plan_rebuild(now: datetime, landed: Mapping[date, str], built: Mapping[date, str], runs: Runs) -> Decision:
+    return scheduling.plan_rebuild(now, landed, built, runs, TIMING)
 
 
 @pytest.mark.parametrize(
@@ -293,11 +300,86 @@ def test_the_last_closed_days_are_asked_for_again_and_no_others() -> None:
     assert plan_refetch(NOON, answers, start=before(2)).runs == [span(before(2), before(1))]
 
 
-def test_a_day_is_asked_for_again_six_hours_after_its_last_answer() -> None:
-    answers = {before(2): Responses(at("03:00"), 0), before(1): Responses(at("06:00"), 0)}
-    assert plan_refetch(at("08:59:59"), answers) == Decision([], "2026-11-20 is fetched again at 2026-11-22 09:00 UTC")
-    assert plan_refetch(at("09:00"), answers).runs == [[before(2)]]
-    assert plan_refetch(NOON, answers).runs == [span(before(2), before(1))]
+def test_days_are_asked_for_again_together_at_the_next_common_moment_after_their_last_answers() -> None:
+    answers = {before(2): Responses(at("01:03"), 0), before(1): Responses(at("04:30"), 0)}
+    assert plan_refetch(at("06:59:59"), answers) == Decision([], "2026-11-20 is fetched again at 2026-11-22 07:00 UTC")
+    assert plan_refetch(at("07:00"), answers).runs == [span(before(2), before(1))]
+    answers[before(1)] = Responses(at("07:02"), 0)
+    assert plan_refetch(at("12:59"), answers).runs == [[before(2)]]
+    assert plan_refetch(at("13:00"), answers).runs == [span(before(2), before(1))]
+
+
+@pytest.mark.parametrize(
+    ("delay", "hours", "moments"),
+    [
+        (60, 6, "01:00 07:00 13:00 19:00"),
+        (0, 6, "00:00 06:00 12:00 18:00"),
+        (60, 5, "01:00 06:00 11:00 16:00 21:00"),
+        (1440, 8, "00:00 08:00 16:00"),
+        (60, 24, "01:00"),
+        (60, 36, "01:00"),
+        (60, 168, "01:00"),
+    ],
+)
+def test_the_common_moments_are_counted_from_the_first_fetch_of_a_day(delay: int, hours: int, moments: str) -> None:
+    timing = Timing(timedelta(minutes=delay), 3, timedelta(hours=hours))
+    minutes = [midnight(TODAY) + timedelta(minutes=number) for number in range(1440)]
+    assert " ".join(f"{now:%H:%M}" for now in minutes if timing.moment_at(now) == now) == moments
+    second = timedelta(seconds=1)
+    assert all(timing.moment_at(now + second) == timing.moment_at(now) for now in minutes)
+
+
+@given(
+    delay=st.integers(0, 1440),
+    hours=st.floats(0.0001, 168),
+    seconds=st.integers(0, 86_400 * 9),
+)
+@settings(max_examples=200, deadline=None)
+def test_after_an_answer_comes_another_within_the_interval(delay: int, hours: float, seconds: int) -> None:
+    timing = Timing(timedelta(minutes=delay), 31, timedelta(hours=hours))
+    last = NOON - timedelta(seconds=seconds)
+    again = timing.moment_at(last + timing.refetch_interval)
+    assert last < again <= last + timing.refetch_interval
+    assert timing.moment_at(again) == again
+
+
+def test_days_between_two_that_are_due_go_with_them_if_they_are_few() -> None:
+    quiet, busy = Responses(at("01:00"), 4), Responses(at("13:01"), 3)
+    for days, runs in [(3, [[before(3), before(2), before(1)]]), (4, [[*span(before(4), before(1))]])]:
+        timing = replace(TIMING, lookback_days=days)
+        answers = {**dict.fromkeys(span(before(days), before(2)), quiet), before(1): busy}
+        assert plan_refetch(at("19:00"), answers, timing=timing).runs == runs
+        # One that is under way, or that failed, does not join them.
+        for state in (Runs(frozenset([before(2)]), 1), Runs(failures={before(2): [at("18:59")]})):
+            parts = plan_refetch(at("19:00"), answers, timing=timing, runs=state).runs
+            assert [before(1)] in parts
+            assert all(before(2) not in part for part in parts)
+    many = replace(TIMING, lookback_days=5)
+    answers = {**dict.fromkeys(span(before(5), before(2)), quiet), before(1): busy}
+    assert plan_refetch(at("19:00"), answers, timing=many).runs == [[before(5)], [before(1)]]
+
+
+def test_days_to_ask_for_again_go_with_the_first_fetch_of_the_newest_day() -> None:
+    answers = {before(4): Responses(at("19:01", before(1)), 0), before(3): Responses(at("19:01", before(1)), 4)}
+    answers[before(2)] = answers[before(4)]
+    now, complete = at("01:00"), span(before(9), before(2))
+    everything = plan_missing(now, before(9), complete, responses=answers)
+    # The lookback of before(4) has ended, and before(3) was quiet.
+    assert everything == Decision([span(before(2), before(1))], "1 day missing")
+    assert plan_refetch(now, answers) == Decision(
+        [], "1 day settling, to be fetched together with 2026-11-21 by closed_days"
+    )
+    assert plan_refetch(at("01:29:59"), answers).runs == []
+    # When nobody fetches the newest day, or when it fails, the others don't wait for it.
+    assert plan_refetch(at("01:30"), answers).runs == [[before(2)]]
+    failed = Runs(failures={before(1): [at("01:02")]})
+    assert plan_refetch(at("01:04"), answers, runs=failed).runs == [[before(2)]]
+    assert plan_missing(at("01:17"), before(9), complete, failed, responses=answers).runs == [[before(1)]]
+    under_way = Runs(frozenset([before(1)]), 1)
+    assert plan_refetch(at("01:04"), answers, runs=under_way).runs == [[before(2)]]
+    # A missing day of the past takes no others along.
+    answers[before(1)] = Responses(at("01:02"), 0)
+    assert plan_missing(NOON, before(3), [before(2), before(1)], responses=answers).runs == [[before(3)]]
 
 
 def test_a_day_without_an_answer_is_left_to_closed_days() -> None:
@@ -330,13 +412,18 @@ def test_a_day_under_way_or_failed_is_not_asked_for_again() -> None:
     )
 
 
+TICK = timedelta(minutes=10)
+
+
 def asks(timing: Timing, quiet_from: datetime) -> list[datetime]:
     """When one day is asked for again, by a tick every ten minutes until long after its lookback ended."""
     day, last, quiet, asked = TODAY, timing.due(TODAY), 0, []
     now = last
     while now < timing.lookback_ends(day) + DAY:
-        now += timedelta(minutes=10)
-        if plan_refetch(now, {day: Responses(last, quiet)}, timing=timing).runs:
+        now += TICK
+        # Newer days are fetched as well, and are not due.
+        others = {timing.last_due(now): Responses(now, 0)}
+        if plan_refetch(now, {**others, day: Responses(last, quiet)}, timing=timing).runs:
             asked.append(now)
             last, quiet = now, quiet + 1 if now >= quiet_from else 0
     return asked
@@ -349,7 +436,7 @@ def test_a_day_that_is_quiet_is_asked_for_once_more_before_it_settles() -> None:
     assert settled - timedelta(hours=6) <= always[-1] < settled
     quiet = asks(TIMING, TIMING.due(TODAY))
     assert quiet[:4] == always[:4]
-    assert quiet[4:] == [settled - timedelta(hours=6)]
+    assert quiet[4:] == [settled - timedelta(hours=5)]
 
 
 def test_a_day_that_is_quiet_late_is_asked_for_to_its_end() -> None:
@@ -358,13 +445,23 @@ def test_a_day_that_is_quiet_late_is_asked_for_to_its_end() -> None:
     assert late == asks(TIMING, settled)
 
 
+@pytest.mark.parametrize(("delay", "hours"), [(60, 6), (0, 6), (60, 5.74), (1440, 6), (60, 5), (30, 24), (7, 0.5)])
+def test_the_last_time_leaves_time_to_fetch_and_is_close_to_the_end(delay: int, hours: float) -> None:
+    timing = Timing(timedelta(minutes=delay), 3, timedelta(hours=hours))
+    left = timing.lookback_ends(TODAY) - timing.last_moment(TODAY)
+    margin = min(timing.refetch_interval / 2, timedelta(hours=1))
+    assert margin <= left <= timing.refetch_interval + margin
+    late = asks(timing, timing.due(TODAY))[-1] - timing.last_moment(TODAY)
+    assert timedelta() <= late < TICK
+
+
 def test_when_all_is_quiet_the_reason_says_so() -> None:
     last = at("23:00")
     quiet = {before(3): Responses(last, 4), before(2): Responses(last, 5)}
     assert plan_refetch(at("23:30"), {before(3): quiet[before(3)]}) == Decision(
         [], "the last responses for 2026-11-19 brought nothing new"
     )
-    assert plan_refetch(at("23:30"), quiet).reason == "2026-11-20 is fetched again at 2026-11-23 18:00 UTC"
+    assert plan_refetch(at("23:30"), quiet).reason == "2026-11-20 is fetched again at 2026-11-23 19:00 UTC"
     two = replace(TIMING, refetch_interval=timedelta(hours=48))
     late = {day: Responses(last, 4) for day in span(before(3), before(2))}
     assert plan_refetch(at("23:30"), late, timing=two).reason == (
@@ -385,7 +482,19 @@ def test_days_are_rebuilt_where_files_and_tables_differ() -> None:
 @pytest.mark.parametrize(("landed", "days"), [([], "0 days"), ([1], "1 day"), ([1, 2], "2 days")])
 def test_when_everything_landed_is_in_the_tables_the_reason_says_so(landed: list[int], days: str) -> None:
     files = {before(number): "version" for number in landed}
-    assert plan_rebuild(NOON, files, files, Runs()) == Decision([], f"the tables hold everything that landed, {days}")
+    decision = plan_rebuild(NOON, files, files, Runs())
+    assert decision == Decision([], f"the tables hold everything that landed, {days}")
+    assert not decision.has_work
+
+
+def test_a_day_that_was_never_built_is_left_to_the_run_that_is_about_to_fetch_it() -> None:
+    landed = {before(2): "same", before(1): "spilled"}
+    early = plan_rebuild(at("01:29:59"), landed, {before(2): "same"}, Runs())
+    assert early == Decision([], "the tables hold everything that landed, 1 day")
+    assert early.has_work
+    assert plan_rebuild(at("01:30"), landed, {before(2): "same"}, Runs()).runs == [[before(1)]]
+    # One that was built, and then got records, does not wait.
+    assert plan_rebuild(at("00:01"), landed, {**landed, before(1): "old"}, Runs()).runs == [[before(1)]]
 
 
 def test_a_day_whose_rebuild_fails_waits_like_any_other() -> None:
@@ -394,6 +503,194 @@ def test_a_day_whose_rebuild_fails_waits_like_any_other() -> None:
     decision = plan_rebuild(NOON, landed, {}, runs)
     assert decision.runs == [[before(3)], [before(1)]]
     assert "2026-11-20 is tried again at 2026-11-22 12:15 UTC" in decision.reason
+
+
+# The service, left alone
+
+
+@dataclass
+class Service:
+    """Both fetching sensors over some days, and an EnableX that is down at times. Runs take two minutes."""
+
+    start: date
+    timing: Timing = TIMING
+    has_news: bool = True
+    """Whether every answer brings something."""
+    down: tuple[datetime, datetime] = (NOON, NOON)
+    broken: frozenset[date] = frozenset()
+    """Days for which EnableX answers with an error."""
+    launched: list[tuple[datetime, list[date]]] = field(default_factory=list)
+    asked: list[tuple[datetime, date]] = field(default_factory=list)
+    answered: dict[date, list[datetime]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    def run(self, first: datetime, last: datetime) -> Service:
+        """Ticks every ten minutes, of one sensor after the other."""
+        self._under_way: list[tuple[datetime, list[date]]] = []
+        minutes = int((last - first) / timedelta(minutes=1))
+        for now in (first + timedelta(minutes=number) for number in range(minutes)):
+            ended = [days for end, days in self._under_way if end <= now]
+            self._under_way = [each for each in self._under_way if each[0] > now]
+            for days in ended:
+                self._end(now, days)
+            if now.minute % 10 == 3:
+                self._launch(now, scheduling.plan_missing(now, self.start, self.answered, *self._known()))
+            if now.minute % 10 == 5:
+                self._launch(now, scheduling.plan_refetch(now, self.start, *self._known()))
+        return self
+
+    def decide(self, now: datetime) -> list[str]:
+        """Why either sensor requests nothing now."""
+        responses, runs, timing = self._known()
+        missing = plan_missing(now, self.start, self.answered, runs, timing, responses)
+        again = plan_refetch(now, responses, self.start, runs, timing)
+        assert missing.runs == again.runs == []
+        return [missing.reason, again.reason]
+
+    def _known(self) -> tuple[dict[date, Responses], Runs, Timing]:
+        fetched = sorted(when for times in self.answered.values() for when in times)
+        failures, outage = judge_failures(self.failures, fetched)
+        in_flight = frozenset(day for _, days in self._under_way for day in days)
+        responses = {
+            day: Responses(times[-1], 0 if self.has_news else len(times) - 1) for day, times in self.answered.items()
+        }
+        return responses, Runs(in_flight, len(self._under_way), failures, outage=outage), self.timing
+
+    def _launch(self, now: datetime, decision: Decision) -> None:
+        for days in decision.runs:
+            self.launched.append((now, days))
+            self._under_way.append((now + timedelta(minutes=2), days))
+
+    def _end(self, now: datetime, days: list[date]) -> None:
+        """A run does day after day, and stops at the first that fails."""
+        for day in days:
+            self.asked.append((now, day))
+            if self.down[0] <= now < self.down[1]:
+                self.failures.append(Failure(now, day, "no answer"))
+                return
+            if day in self.broken:
+                self.failures.append(Failure(now, day, "500"))
+                return
+            self.answered.setdefault(day, []).append(now)
+
+    def runs_of(self, day: date) -> int:
+        return sum(now.date() == day for now, _ in self.launched)
+
+
+HISTORY, WEEK = TODAY - DAY * 30, span(TODAY, TODAY + DAY * 6)
+
+
+@pytest.mark.parametrize("has_news", [True, False])
+def test_a_week_takes_four_runs_a_day_and_every_day_is_asked_for_to_its_end(has_news: bool) -> None:
+    service = Service(HISTORY, has_news=has_news).run(at("12:00", before(6)), at("00:00", WEEK[-1] + DAY))
+    assert [service.runs_of(day) for day in WEEK] == [4] * 7
+    for day in span(before(2), before(-3)):
+        times = service.answered[day]
+        assert times[0] - TIMING.due(day) < TICK
+        assert TIMING.lookback_ends(day) - timedelta(hours=6) <= times[-1] < TIMING.lookback_ends(day)
+        # When all is quiet: five times, once between two days that are due, and once at the end.
+        assert len(times) == (12 if has_news else 7)
+
+
+@pytest.mark.parametrize(("days", "hours", "most"), [(3, 12, 2), (7, 6, 5), (1, 6, 4), (3, 24, 1), (3, 5, 5)])
+@pytest.mark.parametrize("has_news", [True, False])
+def test_other_settings_take_a_run_per_moment(days: int, hours: int, most: int, has_news: bool) -> None:
+    timing = Timing(timedelta(hours=1), days, timedelta(hours=hours))
+    service = Service(HISTORY, timing, has_news).run(at("12:00", before(9)), at("00:00", WEEK[-1] + DAY))
+    assert max(service.runs_of(day) for day in WEEK) <= most
+
+
+# EnableX is down
+
+
+def plan_both(now: datetime, runs: Runs) -> tuple[Decision, Decision]:
+    """What both sensors decide when the newest day is missing and the two days before it are due again."""
+    answers = {day: Responses(NOON - DAY, 0) for day in (before(3), before(2))}
+    missing = plan_missing(now, before(3), [before(3), before(2)], runs, responses=answers)
+    return missing, plan_refetch(now, answers, runs=runs)
+
+
+def test_what_fails_while_enablex_is_down_is_no_fault_of_the_days() -> None:
+    down = [Failure(at(f"0{hour}:00"), before(number), "503") for hour, number in enumerate([3, 2, 1, 3])]
+    own = Failure(at("02:30"), before(2))
+    failures, outage = judge_failures([*down, own], [NOON - DAY])
+    assert failures == {before(2): [own.when]}
+    assert outage == Outage(at("00:00"), at("03:00"), "503", {before(3): 2, before(2): 1, before(1): 1})
+    assert outage.is_certain
+    # A fetch that succeeded since ends it, and the failures stay forgiven.
+    assert judge_failures([*down, own], [NOON - DAY, at("03:01")]) == ({before(2): [own.when]}, None)
+    # One that succeeded in between shows that it was the days.
+    failures, outage = judge_failures(down, [at("01:30")])
+    assert failures == {before(3): [at("00:00"), at("03:00")], before(2): [at("01:00")], before(1): [at("02:00")]}
+    assert outage == Outage(at("02:00"), at("03:00"), "503", {before(1): 1, before(3): 1})
+    assert not outage.is_certain
+
+
+def test_while_enablex_is_down_one_day_is_tried_every_five_minutes_by_either_sensor() -> None:
+    outage = Outage(at("07:00"), NOON, "no answer", {before(3): 2, before(2): 1, before(1): 1})
+    early, late = NOON + timedelta(minutes=4, seconds=59), NOON + timedelta(minutes=5)
+    said = (
+        "EnableX has been unavailable since 2026-11-22 07:00 UTC (no answer, 3 days in a row): one day is tried every "
+        "5 minutes, and everything goes on when that succeeds; "
+    )
+    missing, again = plan_both(early, Runs(outage=outage))
+    assert missing == Decision([], said + "1 day missing; the next try is at 2026-11-22 12:05 UTC")
+    assert again == Decision([], said + "2 days settling; the next try is at 2026-11-22 12:05 UTC")
+    missing, again = plan_both(late, Runs(outage=outage))
+    # The second day is asked for when the first was answered.
+    assert missing == Decision([span(before(2), before(1))], said + "1 day missing; 2026-11-20 is tried now")
+    assert again == Decision([[before(2)]], said + "2 days settling; 2026-11-20 is tried now")
+    for decision in plan_both(late, Runs(frozenset([before(2)]), 1, outage=outage)):
+        assert decision.runs == []
+        assert decision.reason.endswith("; a run is under way")
+
+
+def test_a_day_that_fails_by_itself_does_not_stand_for_all() -> None:
+    """Other days are tried; until these fail too, it waits as it would without an outage."""
+    outage = Outage(at("11:55"), at("11:55"), "500", {before(1): 1})
+    runs = Runs(failures={before(1): [at("11:55")]}, outage=outage)
+    complete = span(before(9), before(2))
+    assert plan_missing(NOON, before(9), complete, runs).runs == [[before(3)]]
+    two = replace(outage, last=NOON, tries={before(1): 1, before(3): 1})
+    runs = Runs(failures={before(1): [at("11:55")], before(3): [NOON]}, outage=two)
+    assert plan_missing(at("12:05"), before(9), complete, runs).runs == [[before(2)]]
+    alone = plan_missing(at("12:05"), before(1), [], runs)
+    assert alone.runs == []
+    assert alone.reason.endswith("1 day missing; the next try is at 2026-11-22 12:10 UTC")
+    assert plan_missing(at("12:10"), before(1), [], runs).runs == [[before(1)]]
+
+
+@pytest.mark.parametrize("has_news", [True, False])
+@pytest.mark.parametrize("hours", [0.5, 6, 30])
+@pytest.mark.parametrize("since", ["00:58", "07:04", "18:59"])
+def test_after_an_outage_everything_goes_on_within_two_ticks(has_news: bool, hours: float, since: str) -> None:
+    down = at(since), at(since) + timedelta(hours=hours)
+    soon = down[1] + 2 * TICK + timedelta(minutes=3)
+    service = Service(HISTORY, has_news=has_news, down=down).run(at("12:00", before(6)), soon)
+    tried = [when for when, _ in service.asked if down[0] <= when < down[1]]
+    assert min(6, 2 * hours) <= len(tried) <= 2 + 60 / 5 * hours
+    # Everything that was due is done or under way, and nothing waits for its next try.
+    for reason in service.decide(soon):
+        assert "failed" not in reason
+        assert "left until" not in reason
+        assert "unavailable" not in reason
+
+
+def test_a_years_history_waits_for_enablex_with_a_try_every_few_minutes() -> None:
+    first = before(365)
+    service = Service(first, down=(NOON, NOON + timedelta(hours=6))).run(NOON, NOON + timedelta(hours=7))
+    down = [when for when, _ in service.asked if when < NOON + timedelta(hours=6)]
+    assert 36 <= len(down) <= 6 * 60 / 5 + MAX_ACTIVE_RUNS
+    assert set(service.answered) >= set(span(first, before(1)))
+
+
+def test_days_that_cannot_be_fetched_do_not_pass_for_an_outage() -> None:
+    broken = frozenset([before(1), before(2), before(3), before(9)])
+    service = Service(HISTORY, broken=broken).run(NOON, at("12:00", TODAY + DAY * 4))
+    assert set(service.answered) == set(span(HISTORY, TODAY + DAY * 3)) - broken
+    assert 12 <= len(service.answered[TODAY]) <= 24
+    asked = Counter(day for _, day in service.asked)
+    assert all(asked[day] <= 8 * 4 for day in broken), asked
 
 
 # Whatever the state
@@ -455,8 +752,41 @@ def test_what_plan_refetch_requests_was_answered_and_is_due(
 ) -> None:
     decision = plan_refetch(NOON, answers, runs=runs, timing=timing)
     lately = span(TODAY - DAY * timing.lookback_days, TODAY - DAY)
-    due = [day for day in lately if day in answers and answers[day].last + timing.refetch_interval <= NOON]
-    assert_sound(decision, due, runs, NOON)
+    fetched = [day for day in lately if day in answers]
+    assert_sound(decision, fetched, runs, NOON)
+    for run in decision.runs:
+        for day in (run[0], run[-1]):
+            assert answers[day].last < timing.moment_at(answers[day].last + timing.refetch_interval) <= NOON
+
+
+outages = st.builds(
+    Outage,
+    moments,
+    moments,
+    st.just("503"),
+    st.dictionaries(day_numbers.map(before), st.integers(1, 99), min_size=1),
+)
+
+
+@given(complete=day_sets, answers=day_sets, runs=all_runs, outage=outages, start=day_numbers.map(before))
+@settings(max_examples=150, deadline=None)
+def test_in_an_outage_there_is_one_run_at_a_time_and_five_minutes_lie_between(
+    complete: set[date], answers: set[date], runs: Runs, outage: Outage, start: date
+) -> None:
+    runs = replace(runs, outage=outage, account_error=None)
+    responses = {day: Responses(NOON - DAY, 0) for day in answers}
+    for decision in (
+        plan_missing(NOON, start, complete, runs, responses=responses),
+        plan_refetch(NOON, responses, start, runs),
+    ):
+        assert len(decision.runs) <= 1
+        if decision.runs:
+            assert runs.in_flight_count == 0
+            assert NOON - outage.last >= timedelta(minutes=5)
+            assert set(decision.runs[0]) <= set(span(start, before(1)))
+            assert all((runs.retry_at(day) or NOON) <= NOON for day in decision.runs[0])
+        elif runs.in_flight_count == 0 and "unavailable" in decision.reason:
+            assert "the next try is at" in decision.reason
 
 
 @given(landed=day_sets, changed=day_sets, runs=all_runs)

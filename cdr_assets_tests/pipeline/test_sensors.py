@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Protocol
 
 import dagster as dg
@@ -31,6 +33,8 @@ from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
 
 HOUR = timedelta(hours=1)
 
+# The client does not wait for so long.
+DOWN = answer(b"", status=500, headers={"Retry-After": "86400"})
 HTML = answer(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"})
 SENSORS = ("closed_days", "settling_days", "landed_days")
 
@@ -196,9 +200,11 @@ LAUNCHES: dict[str, tuple[str, tuple[str, ...], tuple[int, int]]] = {
 
 @pytest.mark.parametrize("launched", LAUNCHES)
 def test_a_day_that_landed_is_complete_whoever_launched_the_run(
-    place: Callable[[int], Location], launched: str
+    locate: Locate, sandbox: Sandbox, launched: str
 ) -> None:
-    location = place(4)
+    # No day is fetched again together with the missing ones.
+    environment = {**sandbox.environment, "CDR_START_DATE": str(before(4)), "CDR_SETTLING_DAYS": "0"}
+    location = locate(environment)
     job, assets, (first, last) = LAUNCHES[launched]
     tags = partition_tags(before(first), before(last))
     result = location.definitions.resolve_job_def(job).execute_in_process(
@@ -348,7 +354,95 @@ def test_an_error_about_one_day_stops_no_other(place: Callable[[int], Location],
     assert requested(location, "closed_days", datetime.now(timezone.utc))[0][0] == before(8)
 
 
+def test_while_enablex_is_down_one_day_is_tried_at_a_time_and_then_everything_goes_on(
+    locate: Locate, script: Script
+) -> None:
+    days = days_between(before(4), yesterday())
+    location = locate({**script.environment, "CDR_START_DATE": str(days[0]), "CDR_SETTLE_MINUTES": "0"})
+    for day in days:
+        script.answers_with(day, DOWN)
+    tried = []
+    for minutes in (0, 6, 6, 6):
+        now = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+        (request,) = tick(location, "closed_days", now).run_requests
+        assert not launch(location, "closed_days", request).success
+        tried.append(days_of(request)[0])
+        now = datetime.now(timezone.utc) + timedelta(minutes=4)
+        assert "EnableX has been unavailable since " in skipped(location, "closed_days", now)
+    assert tried == days
+    assert script.paths == [f"/cdr/period/{day}/{day}" for day in days]
+    assert location.instance.get_runs(limit=1)[0].tags["cdr_assets/unavailable"] == "HTTP 500"
+    for day in days:
+        script.holds(day, record(str(day), day))
+    (request,) = tick(location, "closed_days", datetime.now(timezone.utc) + timedelta(minutes=6)).run_requests
+    assert launch(location, "closed_days", request).success
+    assert skipped(location, "closed_days").startswith(f"days to {yesterday()} are complete")
+
+
+def test_after_an_outage_its_failures_do_not_count(locate: Locate, script: Script) -> None:
+    days = days_between(before(4), yesterday())
+    location = locate({**script.environment, "CDR_START_DATE": str(days[0]), "CDR_SETTLE_MINUTES": "0"})
+    for day in days[:3]:
+        script.answers_with(day, DOWN)
+        assert not location.run(day).success
+    assert "(HTTP 500, 3 days in a row)" in skipped(location, "closed_days")
+    script.holds(yesterday(), record("a", yesterday()))
+    assert location.run(yesterday(), assets=["period_cdr"]).success
+    assert requested(location, "closed_days") == [days[:3]]
+    assert requested(location, "landed_days", noon() + DAY) == [[yesterday()]]
+
+
+@pytest.mark.parametrize("fetch", ["a day", "a conference"])
+def test_a_fetch_that_succeeds_shows_that_it_was_the_day(
+    scripted_days: Callable[[int], Location], script: Script, fetch: str
+) -> None:
+    location = scripted_days(9)
+    script.answers_with(before(9), DOWN)
+    assert not location.run(before(9)).success
+    now = datetime.now(timezone.utc)
+    assert "(HTTP 500, 1 day in a row)" in skipped(location, "closed_days", now)
+    if fetch == "a day":
+        script.holds(before(5), record("a", before(5)))
+        assert location.run(before(5), assets=["period_cdr"]).success
+    else:
+        # Nothing is materialized, since nothing came.
+        script.answers["/cdr/conf/c"] = answer(b'{"result": 0, "cdr": []}')
+        config = {"ops": {"fetch_conference": {"config": {"conf_num": "c"}}}}
+        job = location.definitions.resolve_job_def("fetch_conference")
+        assert job.execute_in_process(run_config=config, instance=location.instance).success
+    assert requested(location, "closed_days", now)[0][0] == before(8)
+    later = now + timedelta(minutes=16)
+    assert requested(location, "closed_days", later)[0] == [before(9)]
+
+
 # The landing zone and the tables
+
+
+def test_the_first_fetch_of_a_day_takes_along_the_days_that_are_due_again(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    location = scripted_days(2)
+    days = [before(2), yesterday(), today()]
+    for day in days:
+        script.holds(day, record(str(day), day))
+    assert location.run(before(2), yesterday()).success
+    tomorrow = midnight(today() + DAY) + timedelta(minutes=65)
+    assert skipped(location, "settling_days", tomorrow) == (
+        f"2 days settling, to be fetched together with {today()} by closed_days"
+    )
+    assert requested(location, "closed_days", tomorrow) == [days]
+
+
+def test_a_day_that_spilled_records_is_built_by_the_run_that_fetches_it(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    location = scripted_days(2)
+    script.holds(yesterday(), record("a", yesterday()), record("b", today()))
+    assert location.run(yesterday()).success
+    tomorrow = midnight(today() + DAY)
+    for minutes in (1, 61, 89):
+        assert skipped(location, "landed_days", tomorrow + timedelta(minutes=minutes)).startswith("the tables hold")
+    assert requested(location, "landed_days", tomorrow + timedelta(minutes=90)) == [[today()]]
 
 
 def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int], Location]) -> None:
@@ -437,6 +531,86 @@ def test_the_tables_of_days_not_closed_or_before_the_start_are_not_built(
         shutil.copy(source, folder)
     assert skipped(location, "landed_days", noon()) == "the tables hold everything that landed, 1 day"
     assert requested(location, "landed_days", noon() + DAY) == [[today()]]
+
+
+def age_everything(location: Location) -> None:
+    """Makes the data folder look as if nothing had changed for a minute."""
+    for path in location.data_dir.rglob("*"):
+        os.utime(path, (path.stat().st_atime - 60, path.stat().st_mtime - 60))
+
+
+def quick_tick(location: Location, sensor: str, cursor: str) -> Any:
+    """A tick that has neither Dagster's instance nor a resource at hand."""
+    with dg.build_sensor_context(cursor=cursor) as context:
+        return location.definitions.resolve_sensor_def(sensor).evaluate_tick(context)
+
+
+def land_a_record(location: Location, script: Script) -> None:
+    script.holds(before(2), record("late", before(2)))
+    assert location.run(before(2), assets=["period_cdr"]).success
+
+
+def remove_a_day(location: Location, _: Script) -> None:
+    shutil.rmtree(location.data_dir / "landing" / f"usage_date={before(2)}")
+
+
+def remove_warehouse(location: Location, _: Script) -> None:
+    location.warehouse.unlink()
+
+
+def touch_warehouse(location: Location, _: Script) -> None:
+    location.warehouse.touch()
+
+
+def remove_an_export(location: Location, _: Script) -> None:
+    next((location.data_dir / "published" / "room_usage").iterdir()).unlink()
+
+
+def begin_a_run(location: Location, _: Script) -> None:
+    (location.data_dir / "runs" / "a.lock").touch()
+
+
+def with_three_days(location: Location, script: Script) -> Location:
+    for day in days_between(before(3), yesterday()):
+        script.holds(day, record(str(day), day))
+    assert location.run(before(3), yesterday()).success
+    return location
+
+
+@pytest.mark.parametrize(
+    "change", [land_a_record, remove_a_day, remove_warehouse, touch_warehouse, remove_an_export, begin_a_run]
+)
+def test_a_tick_on_folders_that_did_not_change_asks_dagster_nothing(
+    scripted_days: Callable[[int], Location], script: Script, change: Callable[[Location, Script], None]
+) -> None:
+    location = with_three_days(scripted_days(3), script)
+    # What changed just now may change again within the same moment.
+    assert not tick(location, "landed_days").cursor
+    age_everything(location)
+    quiet = tick(location, "landed_days")
+    for _ in range(2):
+        again = quick_tick(location, "landed_days", quiet.cursor)
+        assert again.skip_message == quiet.skip_message == "the tables hold everything that landed, 3 days"
+    change(location, script)
+    with pytest.raises(Exception, match=r"resource|instance"):
+        quick_tick(location, "landed_days", quiet.cursor)
+    with_cursor = tick(location, "landed_days", cursor=quiet.cursor)
+    assert [days_of(request) for request in with_cursor.run_requests] == requested(location, "landed_days")
+
+
+def test_a_tick_with_something_to_do_leaves_no_cursor(scripted_days: Callable[[int], Location], script: Script) -> None:
+    location = with_three_days(scripted_days(3), script)
+    land_a_record(location, script)
+    age_everything(location)
+    result = tick(location, "landed_days")
+    assert [days_of(request) for request in result.run_requests] == [[before(2)]]
+    assert not result.cursor
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "{}", "[1]", '{"reason": "", "state": "", "when": "never"}'])
+def test_a_cursor_of_others_stops_no_sensor(place: Callable[[int], Location], cursor: str) -> None:
+    location = place(3)
+    assert tick(location, "landed_days", cursor=cursor).skip_message == "the tables hold everything that landed, 0 days"
 
 
 def test_without_the_warehouse_every_day_is_built_again(place: Callable[[int], Location]) -> None:
@@ -694,6 +868,26 @@ def test_a_run_that_succeeds_alerts_nobody(locate: Locate, sandbox: Sandbox, web
     assert location.run(yesterday()).success
     assert tick(location, "failed_runs", cursor=cursor).skip_message == "every failed run is posted"
     assert webhook.posts == []
+
+
+def test_without_a_webhook_a_tick_asks_dagster_nothing_and_is_made_once_an_hour(
+    locate: Locate, sandbox: Sandbox, webhook: Webhook
+) -> None:
+    location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": ""})
+    assert quick_tick(location, "failed_runs", "").skip_message == "CDR_ALERT_WEBHOOK_URL is not set"
+    assert location.definitions.resolve_sensor_def("failed_runs").minimum_interval_seconds == 3600
+    location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
+    assert location.definitions.resolve_sensor_def("failed_runs").minimum_interval_seconds == 60
+
+
+def test_the_instance_is_kept_from_tick_to_tick(tmp_path: Path) -> None:
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        contexts = [dg.SensorEvaluationContext(instance.get_ref(), None, None, None, None) for _ in range(2)]
+        first, second = map(sensors.kept_instance, contexts)
+        assert first is second
+        assert first.root_directory == str(tmp_path)
+    with dg.DagsterInstance.ephemeral() as other, dg.build_sensor_context(instance=other) as context:
+        assert sensors.kept_instance(context) is other
 
 
 def test_an_alert_is_tried_again_until_the_webhook_takes_it(locate: Locate, sandbox: Sandbox, webhook: Webhook) -> None:
