@@ -1,4 +1,4 @@
-"""The benchmark, small and without its bars, so that it cannot rot."""
+"""The benchmark, small and without judging its targets, so that it cannot rot."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cdr_assets_tests.benchmarks.bars import bars
 from cdr_assets_tests.benchmarks.plan import QUICK, Sizes, groups
 from cdr_assets_tests.benchmarks.process import Run
+from cdr_assets_tests.benchmarks.targets import targets
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ROWS = ["prompt", "history", "read-small", "download-small", "duckdb-small"]
@@ -39,14 +40,44 @@ def test_it_says_so_when_there_is_no_such_row() -> None:
     bench = [sys.executable, "-m", "cdr_assets_tests.benchmarks.bench", "--only", "nothing"]
     done = subprocess.run(bench, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "no row is named nothing" in done.stderr
+    assert "no row or target is named nothing" in done.stderr
 
 
 @pytest.mark.parametrize("sizes", [Sizes(), QUICK])
-def test_every_bar_is_about_rows_that_are_measured(sizes: Sizes) -> None:
-    rows = [row.name for group in groups(sizes) for row in group.rows]
+def test_every_target_is_about_rows_that_are_measured(sizes: Sizes) -> None:
+    rows = [row.name for group in groups(sizes, Path("older")) for row in group.rows]
     assert len(set(rows)) == len(rows)
     # No two rows alike, so that no figure divides by zero.
-    medians = {name: Run(100.0 + number**2, 1, 100, 10) for number, name in enumerate(rows)}
-    for bar in bars(sizes, dict.fromkeys(rows, 100.0)):
-        assert isinstance(bar.held(bar.figure(medians)), bool)
+    medians = {name: Run(100.0 + number**2, 1, 100, 10, 10) for number, name in enumerate(rows)}
+    named = targets(sizes, dict.fromkeys(rows, 100.0))
+    assert len({target.name for target in named}) == len(named)
+    for target in named:
+        figure = target.figure({name: medians[name] for name in target.rows})
+        assert isinstance(target.held(figure), bool)
+
+
+def test_a_target_is_measured_by_name(tmp_path: Path) -> None:
+    figures = measured(tmp_path, "--target", "again-*")
+    assert [row["row"] for row in figures["rows"]] == [
+        *("day-large", "empty-large", "same-large", "order-large", "changed-large")
+    ]
+    # At small sizes none is judged.
+    judged = {each["name"]: each["met"] for each in figures["targets"]}
+    assert judged == {**judged, "again-identical": None, "again-order": None, "again-changed": None}
+
+
+def test_the_rows_of_years_and_of_landing_again_do_their_work(tmp_path: Path) -> None:
+    figures = measured(tmp_path, "--only", "land-*", "checks", "rebuild-*")
+    assert {each["name"] for each in figures["targets"]} == {"compare-time", "compare-memory", "checks", "rebuild"}
+
+
+def measured(folder: Path, *options: str) -> Any:
+    """The figures of a benchmark at small sizes."""
+    figures = folder / "bench.json"
+    bench = [sys.executable, "-m", "cdr_assets_tests.benchmarks.bench", "--quick", "--runs", "1"]
+    done = subprocess.run([*bench, "--json", str(figures), *options], cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(figures.read_text())
+    # People see the same.
+    assert all(f"\n{each['name']} " in done.stdout for each in found["targets"])
+    return found
