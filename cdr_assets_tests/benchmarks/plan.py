@@ -33,6 +33,7 @@ class Sizes(NamedTuple):
     history_days: int = 365
     history_records: int = 100_000
     small_records: int = 200
+    rebuild_days: int = 365
     check_days: int = 5 * 365
     month_days: int = 30
     month_records: int = 10_000
@@ -55,6 +56,7 @@ QUICK = Sizes(
     history_days=10,
     history_records=500,
     small_records=20,
+    rebuild_days=3,
     check_days=30,
     month_days=2,
     month_records=1_000,
@@ -238,21 +240,21 @@ def month(sizes: Sizes) -> Group:
 
 
 def small_days(sizes: Sizes) -> Group:
-    year, records = sides.days_from(YEAR, sizes.year_days), sizes.small_records
+    days, records = sides.days_from(YEAR, sizes.rebuild_days), sizes.small_records
 
     def rebuild(last: date) -> Measure:
         def measure(files: Path, url: str, folder: Path) -> Run:
-            count = len(year) * records
-            return sides.rebuild(_loaded(files, url, year, count, "range"), folder, year[0], last, count)
+            count = len(days) * records
+            return sides.rebuild(_loaded(files, url, days, count, "range"), folder, days[0], last, count)
 
         return measure
 
     each = f"x {records:,}"
     return Group(
-        lambda files: _make(files / "range", records, year),
+        lambda files: _make(files / "range", records, days),
         [
-            Row("rebuild-year", f"rebuild of {len(year)} days {each}", rebuild(year[-1]), len(year) * records),
-            Row("rebuild-day", "  of the first of them", rebuild(year[0]), records),
+            Row("rebuild-year", f"rebuild of {len(days)} days {each}", rebuild(days[-1]), len(days) * records),
+            Row("rebuild-day", "  of the first of them", rebuild(days[0]), records),
         ],
     )
 

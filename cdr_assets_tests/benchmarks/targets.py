@@ -97,9 +97,9 @@ def _of_years(sizes: Sizes) -> list[Target]:
         Target("checks", f"all checks executed, {checks}", ("checks",), lambda of: of["checks"].seconds, 5, "s"),
         Target(
             "rebuild",
-            f"rebuild of {sizes.year_days} x {sizes.small_records}, a day",
+            f"rebuild of {sizes.rebuild_days} x {sizes.small_records}, a day",
             ("rebuild-year", "rebuild-day"),
-            lambda of: (of["rebuild-year"].seconds - of["rebuild-day"].seconds) / (sizes.year_days - 1),
+            lambda of: (of["rebuild-year"].seconds - of["rebuild-day"].seconds) / (sizes.rebuild_days - 1),
             0.08,
             "s",
             by_cpu=True,

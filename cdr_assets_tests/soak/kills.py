@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import Counter
@@ -211,7 +210,7 @@ class Kills:
         truth.check_tables(data.warehouse, truth.newest(landed))
         scratch = Place(self._place.environment, self.folder / "scratch")
         shutil.rmtree(scratch.data_dir, ignore_errors=True)
-        shutil.copytree(data.landing, DataFolder(scratch.data_dir).landing, copy_function=os.link)
+        shutil.copytree(data.landing, DataFolder(scratch.data_dir).landing)
         Child(self._log, build_from_nothing, scratch, min(landed), max(landed), self._now).finish(
             "the build from nothing"
         )

@@ -1,5 +1,7 @@
-"""Runs in processes of their own, which can be killed. They start in some milliseconds, since they are forked from a
-process that has imported everything."""
+"""Runs in processes of their own, which can be killed.
+
+They start in some milliseconds, since they are forked from a process that has imported everything.
+"""
 
 from __future__ import annotations
 
