@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -41,6 +42,7 @@ def main() -> None:
             paced.run(given.seconds / 2, given.requests_per_minute)
     except Difference as difference:
         sys.exit(f"\n{difference}\n\nseed {seed}; everything is left in {folder}")
+    shutil.rmtree(folder)
     print(f"all is right, with seed {seed}")
 
 
