@@ -5,7 +5,7 @@ PIP := -m pip install --quiet --constraint constraints.txt
 # The tests that say what the SQL means, without those that are about processes.
 SQL_TESTS := $(addprefix cdr_assets_tests/,landing warehouse/test_partitions.py warehouse/test_schema.py)
 
-.PHONY: demo dev test bench
+.PHONY: demo dev test bench soak
 
 # Seven days from the sandbox into DuckDB, and a look at them.
 demo: .venv/installed
@@ -26,6 +26,10 @@ test: .venv/installed-test .venv/duckdb-1.5
 # Speed and memory compared with what people would use instead: a table, and bench.json. BENCH="--quick" for a first look.
 bench: .venv-bench/installed
 	@.venv-bench/bin/python -m cdr_assets_tests.benchmarks.bench $(BENCH)
+
+# Runs that are killed at random moments, then many writers at once; everything must be right. SOAK="--kills 50 --seed 7".
+soak: .venv/installed-test
+	@$(BIN)/python -m cdr_assets_tests.soak $(SOAK)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

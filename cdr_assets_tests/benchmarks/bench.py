@@ -1,6 +1,7 @@
 """How long the daily pipeline takes, and how much memory, compared with its peers and the machine's limits.
 
-    python -m cdr_assets_tests.benchmarks.bench [--quick] [--runs 3] [--only ROW ...] [--json bench.json]
+    python -m cdr_assets_tests.benchmarks.bench [--quick] [--runs 3] [--only ROW ...] [--target NAME ...]
+        [--against FOLDER] [--json bench.json]
 
 README.md next to this file says what each row is, and how the sides differ.
 """
@@ -21,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from cdr_assets_tests.benchmarks import sides
-from cdr_assets_tests.benchmarks.bars import bars
 from cdr_assets_tests.benchmarks.plan import QUICK, Group, Row, Sizes, groups
 from cdr_assets_tests.benchmarks.process import Run, serving
+from cdr_assets_tests.benchmarks.targets import targets
 
 PACKAGES = ("dagster", "duckdb", "msgspec", "zstandard", "requests", "dlt", "pandas")
 HEAD = (
-    f"{'row':<16} {'what':<50} {'seconds':>8} {'min':>8} {'max':>8} {'CPU s':>8} {'peak MB':>8} {'records/s':>10} runs"
+    f"{'row':<16} {'what':<50} {'seconds':>8} {'min':>8} {'max':>8} {'CPU s':>8} {'peak MB':>8} {'records/s':>10} "
+    f"{'value':>8} runs"
 )
 
 
@@ -51,7 +53,7 @@ class Figures:
 def median(runs: Sequence[Run]) -> Run:
     """The median of each figure by itself."""
     seconds, cpu_s, peak_mb = (statistics.median(figures) for figures in zip(*(run[:3] for run in runs), strict=True))
-    return Run(seconds, cpu_s, peak_mb, runs[-1].disk_mb)
+    return Run(seconds, cpu_s, peak_mb, runs[-1].disk_mb, runs[-1].value)
 
 
 def measure(group: Group, runs: int, figures: Figures) -> None:
@@ -73,17 +75,27 @@ def measure(group: Group, runs: int, figures: Figures) -> None:
 
 
 def selected(plan: Iterable[Group], patterns: Sequence[str]) -> list[Group]:
-    """The groups with the rows that match a pattern and whose packages are there."""
+    """The groups with the rows that match a pattern and can be measured here."""
     chosen = []
     for group in plan:
         rows = [row for row in group.rows if any(fnmatch(row.name, pattern) for pattern in patterns)]
-        missing = [row.name for row in rows if not sides.is_installed(row.needs)]
+        missing = [row.name for row in rows if not sides.is_measurable(row.needs)]
         if missing:
-            print(f"left out, since their packages are not installed: {', '.join(missing)}", file=sys.stderr)
+            print(f"left out, since what they need is not there: {', '.join(missing)}", file=sys.stderr)
         rows = [row for row in rows if row.name not in missing]
         if rows:
             chosen.append(group._replace(rows=rows))
     return chosen
+
+
+def rows_of(patterns: Sequence[str], sizes: Sizes) -> list[str]:
+    """The rows that the targets with these names need."""
+    return [
+        row
+        for target in targets(sizes, {})
+        if any(fnmatch(target.name, pattern) for pattern in patterns)
+        for row in target.rows
+    ]
 
 
 def result(figures: Figures, sizes: Sizes) -> dict[str, Any]:
@@ -92,8 +104,7 @@ def result(figures: Figures, sizes: Sizes) -> dict[str, Any]:
         "machine": machine(),
         "sizes": sizes._asdict(),
         "rows": [row_result(figures, name) for name in figures.runs],
-        # At small sizes they say nothing: there, starting up is all there is.
-        "bars": [] if sizes == QUICK else list(bar_results(figures, sizes)),
+        "targets": list(target_results(figures, sizes)),
     }
 
 
@@ -121,25 +132,32 @@ def row_result(figures: Figures, name: str) -> dict[str, Any]:
         "disk_mb": middle.disk_mb,
         "json_mb": figures.json_mb[name] or None,
         "records_per_s": row.records / middle.seconds,
+        "value": middle.value,
     }
 
 
-def bar_results(figures: Figures, sizes: Sizes) -> Iterable[dict[str, Any]]:
-    """The bars whose rows were measured, and what each would be if only processors' time counted."""
-    medians = figures.medians
-    by_cpu = {name: run._replace(seconds=run.cpu_s) for name, run in medians.items()}
-    for bar in bars(sizes, figures.json_mb):
-        try:
-            value = bar.figure(medians)
-        except KeyError:
+def target_results(figures: Figures, sizes: Sizes) -> Iterable[dict[str, Any]]:
+    """The targets whose rows were measured: each by the clock and by the processors' time, and which of them counts."""
+    by_clock = figures.medians
+    by_cpu = {name: run._replace(seconds=run.cpu_s) for name, run in by_clock.items()}
+    for target in targets(sizes, figures.json_mb):
+        if not set(target.rows) <= set(by_clock):
             continue
+        try:
+            clock, cpu = target.figure(by_clock), target.figure(by_cpu)
+        except ZeroDivisionError:
+            continue  # Two rows of a few records took the same time.
+        value = cpu if target.by_cpu else clock
         yield {
-            "what": bar.what,
+            "name": target.name,
+            "what": target.what,
             "value": value,
-            "by_cpu": bar.figure(by_cpu),
-            "unit": bar.unit,
-            "bar": f"{'at least' if bar.at_least else 'at most'} {bar.bar:g}",
-            "held": bar.held(value),
+            "unit": target.unit,
+            "counts": "CPU" if target.by_cpu else "clock",
+            "other": clock if target.by_cpu else cpu,
+            "target": f"{'at least' if target.at_least else 'at most'} {target.target:g}",
+            # At small sizes it would say nothing: there, starting up is all there is.
+            "met": None if sizes == QUICK else target.held(value),
         }
 
 
@@ -151,14 +169,16 @@ def table(found: Mapping[str, Any], figures: Figures) -> str:
         lines.append(
             f"{row['row']:<16} {figures.rows[row['row']].what:<50} {seconds['median']:>8.2f} {seconds['min']:>8.2f} "
             f"{seconds['max']:>8.2f} {row['cpu_s']:>8.2f} {row['peak_mb']:>8.0f} {row['records_per_s']:>10,.0f} "
-            f"{row['runs']:>4}"
+            f"{'' if row['value'] is None else format(row['value'], '.2f'):>8} {row['runs']:>4}"
         )
-    if found["bars"]:
-        lines += ["", f"{'bar':<67} {'figure':>11} {'bar':>14}  held {'by CPU':>11}"]
-    for bar in found["bars"]:
-        figure, by_cpu = (f"{bar[value]:.2f} {bar['unit']:<2}" for value in ("value", "by_cpu"))
-        held = "yes" if bar["held"] else "NO"
-        lines.append(f"{bar['what']:<67} {figure:>11} {bar['bar']:>14}  {held:<4} {by_cpu:>11}")
+    if found["targets"]:
+        lines += ["", f"{'target':<17} {'what':<70} {'value':>11} {'target':>14}  met    by    by the other"]
+    for target in found["targets"]:
+        met = {True: "met", False: "MISSED", None: "-"}[target["met"]]
+        lines.append(
+            f"{target['name']:<17} {target['what']:<70} {target['value']:>8.2f} {target['unit']:<2} "
+            f"{target['target']:>14}  {met:<6} {target['counts']:<5} {target['other']:>12.2f}"
+        )
     return "\n".join(lines)
 
 
@@ -166,13 +186,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     parser.add_argument("--runs", type=int, default=3, help="of each row; figures are medians")
-    parser.add_argument("--only", nargs="+", default=["*"], metavar="ROW", help="names of rows, or patterns: 'day-*'")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="names of rows, or patterns: 'day-*'")
+    parser.add_argument("--target", nargs="+", default=[], metavar="NAME", help="the rows of these targets; patterns")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="an older checkout, measured on its largest day")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE")
     given = parser.parse_args()
     sizes = QUICK if given.quick else Sizes()
-    chosen = selected(groups(sizes), given.only)
+    if given.against and not (given.against / "cdr_assets").is_dir():
+        parser.error(f"{given.against} is no checkout of this project")
+    against = given.against and given.against.resolve()
+    wanted = [*given.only, *rows_of(given.target, sizes)]
+    chosen = selected(groups(sizes, against), wanted if given.only or given.target else ["*"])
     if not chosen:
-        parser.error(f"no row is named {' or '.join(given.only)}")
+        parser.error(f"no row or target is named {' or '.join([*given.only, *given.target])}")
     figures = Figures()
     try:
         for group in chosen:

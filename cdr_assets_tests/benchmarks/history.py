@@ -2,8 +2,8 @@
 
     python history.py TEMPLATE DATABASE DAYS
 
-Each of the days before that day gets the same calls, with identifiers of their own and times moved, in all three
-tables of a new file. The days are written one after the other, as they would have been; the day itself is left out.
+Each of the days before that day gets the same calls, with identifiers of their own and times moved, in all tables of a
+new file. The days are written one after the other, as they would have been; the day itself is left out.
 """
 
 from __future__ import annotations
@@ -12,32 +12,21 @@ import sys
 from pathlib import Path
 
 from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.table import Table
+from cdr_assets.warehouse.tables import DAILY_TABLES
 
-MOVED = {
-    "call_detail_records": [
-        *(f"own({name}) AS {name}" for name in ("cdr_id", "conf_num", "call_num", "call_log_id")),
-        *(
-            f"moved({name}) AS {name}"
-            for name in (
-                "trans_date",
-                "room_connect_dt",
-                "room_disconnect_dt",
-                "sigserver_connect_dt",
-                "sigserver_disconnect_dt",
-            )
-        ),
-    ],
-    "room_usage": [
-        "moved(first_connect_dt) AS first_connect_dt",
-        "moved(last_disconnect_dt) AS last_disconnect_dt",
-    ],
-    "conference_usage": [
-        "own(conf_num) AS conf_num",
-        "moved(last_usage_date)::DATE AS last_usage_date",
-        "moved(first_connect_dt) AS first_connect_dt",
-        "moved(last_disconnect_dt) AS last_disconnect_dt",
-    ],
-}
+IDENTIFIERS = {"cdr_id", "conf_num", "call_num", "call_log_id"}
+
+
+def moved(table: Table) -> str:
+    """The columns of the table that differ from day to day, as they are on another day."""
+    changed = []
+    for column in table.columns:
+        if column.name in IDENTIFIERS:
+            changed.append(f"own({column.name}) AS {column.name}")
+        elif column.type in ("DATE", "TIMESTAMP"):
+            changed.append(f"moved({column.name})::{column.type} AS {column.name}")
+    return ", ".join(changed)
 
 
 def main() -> None:
@@ -47,9 +36,10 @@ def main() -> None:
         for ago in range(int(days), 0, -1):
             connection.execute(f"CREATE OR REPLACE TEMP MACRO own(id) AS left(md5(id || '{ago}'), 24)")
             connection.execute(f"CREATE OR REPLACE TEMP MACRO moved(moment) AS moment - INTERVAL {ago} DAY")
-            for table in MOVED:
-                changed = ", ".join(["moved(usage_date)::DATE AS usage_date", *MOVED[table]])
-                connection.execute(f"INSERT INTO {table} BY NAME SELECT * REPLACE ({changed}) FROM template.{table}")
+            for table in DAILY_TABLES:
+                connection.execute(
+                    f"INSERT INTO {table.name} BY NAME SELECT * REPLACE ({moved(table)}) FROM template.{table.name}"
+                )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cdr_assets_tests.benchmarks import sides
-from cdr_assets_tests.benchmarks.process import Run, environment, script
+from cdr_assets_tests.benchmarks import idle, sides
+from cdr_assets_tests.benchmarks.process import Run, environment, module, script, with_figures
+from cdr_assets_tests.benchmarks.variants import CHANGED_EVERY
 
 DAY = date(2026, 1, 1)
 EMPTY_DAY = date(2026, 1, 3)
@@ -31,6 +32,17 @@ class Sizes(NamedTuple):
     late_days: int = 30
     history_days: int = 365
     history_records: int = 100_000
+    small_records: int = 200
+    rebuild_days: int = 365
+    check_days: int = 5 * 365
+    month_days: int = 30
+    month_records: int = 10_000
+    month_fetches: int = 12
+    simulated_days: int = 7
+    simulated_before: int = 5
+    simulated_minutes: int = 10
+    idle_wait_s: float = 60
+    idle_s: float = 180
 
 
 QUICK = Sizes(
@@ -43,6 +55,17 @@ QUICK = Sizes(
     late_days=5,
     history_days=10,
     history_records=500,
+    small_records=20,
+    rebuild_days=3,
+    check_days=30,
+    month_days=2,
+    month_records=1_000,
+    month_fetches=4,
+    simulated_days=1,
+    simulated_before=1,
+    simulated_minutes=120,
+    idle_wait_s=2,
+    idle_s=5,
 )
 
 Measure = Callable[[Path, str, Path], Run]
@@ -65,13 +88,19 @@ class Group(NamedTuple):
     rows: list[Row]
 
 
-def groups(sizes: Sizes) -> list[Group]:
-    """The whole plan."""
+def groups(sizes: Sizes, before: Path | None = None) -> list[Group]:
+    """The whole plan. With `before`, an older checkout, that is measured too."""
     return [
         *(day(name, getattr(sizes, name)) for name in ("small", "medium", "large")),
         range_of_days(sizes),
         history(sizes),
-        huge_day(sizes.huge),
+        huge_day(sizes.huge, before),
+        landing_again(sizes.huge),
+        month(sizes),
+        small_days(sizes),
+        many_checks(sizes),
+        simulated(sizes),
+        waiting(sizes),
         loading(),
     ]
 
@@ -81,7 +110,7 @@ def loading() -> Group:
         return lambda files, url, folder: sides.python(words, folder)
 
     return Group(
-        lambda files: None,
+        _nothing,
         [
             Row("load", "import cdr_assets.definitions", code("import cdr_assets.definitions")),
             Row("load-all", "... and resolve all it defines", code(RESOLVE)),
@@ -115,7 +144,47 @@ def day(size: str, count: int) -> Group:
     if size == "large":
         # dlt's time is in proportion to the records: it would take most of the benchmark's.
         rows.pop()
-    return Group(lambda files: _make(files / "day", count, [DAY], lines=True), rows)
+        rows += again(count)
+
+    def prepare(files: Path) -> None:
+        _make(files / "day", count, [DAY], lines=True)
+        if size == "large":
+            _vary(files, "order")
+            _vary(files, "changed")
+
+    return Group(prepare, rows)
+
+
+def again(count: int) -> list[Row]:
+    """The large day, when it has landed and is fetched again."""
+
+    def fetched_again(answers: str, changed: int) -> Measure:
+        def measure(files: Path, url: str, folder: Path) -> Run:
+            return sides.again(_loaded(files, url, [DAY], count), f"{url}/{answers}", folder, DAY, count, changed)
+
+        return measure
+
+    return [
+        Row("same-large", "  again, identical: this project", fetched_again("day", 0), count),
+        Row("order-large", "  again, in another order: this project", fetched_again("order", 0), count),
+        Row(
+            "changed-large",
+            "  again, 1 % changed: this project",
+            fetched_again("changed", -(-count // CHANGED_EVERY)),
+            count,
+        ),
+    ]
+
+
+def _loaded(files: Path, url: str, days: list[date], count: int, answers: str = "day") -> Path:
+    """A data folder that these days have been fetched into once. Made when it is first needed."""
+    loaded = files / "loaded"
+    if not loaded.exists():
+        loading = files / "loading"
+        loading.mkdir()
+        sides.project(f"{url}/{answers}", loading, days, count)
+        loading.rename(loaded)
+    return loaded
 
 
 def _typed_read(count: int, files: Path, url: str, folder: Path) -> Run:
@@ -126,14 +195,110 @@ def _download(files: Path, url: str, folder: Path) -> Run:
     return sides.download(f"{url}/day", folder, DAY)
 
 
-def huge_day(count: int) -> Group:
-    def ours(files: Path, url: str, folder: Path) -> Run:
-        return sides.project(f"{url}/day", folder, [DAY], count)
+def huge_day(count: int, before: Path | None) -> Group:
+    def of(checkout: Path | None) -> Measure:
+        return lambda files, url, folder: sides.project(f"{url}/day", folder, [DAY], count, checkout)
+
+    rows = [Row("day-huge", f"a day of {count:,}: this project", of(None), count, most_runs=2 if before else 1)]
+    if before:
+        rows.append(Row("before-huge", "  the older checkout", of(before), count, most_runs=2))
+    return Group(lambda files: _make(files / "day", count, [DAY]), rows)
+
+
+def landing_again(count: int) -> Group:
+    def prepare(files: Path) -> None:
+        _make(files / "day", count, [DAY])
+        _vary(files, "order")
+
+    def first(files: Path, url: str, folder: Path) -> Run:
+        return sides.land(f"{url}/day", folder, DAY)
+
+    def order(files: Path, url: str, folder: Path) -> Run:
+        landed = files / "landed"
+        if not landed.exists():
+            landed.mkdir()
+            sides.land(f"{url}/day", landed, DAY)
+        return sides.land_again(landed, f"{url}/order", folder, DAY)
 
     return Group(
-        lambda files: _make(files / "day", count, [DAY]),
-        [Row("day-huge", f"a day of {count:,}: this project", ours, count, most_runs=1)],
+        prepare,
+        [
+            Row("land-huge", f"{count:,} landed, without tables", first, count, most_runs=1),
+            Row("land-huge-order", "  again, in another order", order, count, most_runs=1),
+        ],
     )
+
+
+def month(sizes: Sizes) -> Group:
+    days, records, fetches = sizes.month_days, sizes.month_records, sizes.month_fetches
+
+    def measure(files: Path, url: str, folder: Path) -> Run:
+        return with_figures(module("month", folder, days, records, fetches), folder)
+
+    words = f"{days} days x {records:,} fetched {fetches} times: disk, ratio"
+    return Group(_nothing, [Row("month", words, measure, days * records * fetches, most_runs=1)])
+
+
+def small_days(sizes: Sizes) -> Group:
+    days, records = sides.days_from(YEAR, sizes.rebuild_days), sizes.small_records
+
+    def rebuild(last: date) -> Measure:
+        def measure(files: Path, url: str, folder: Path) -> Run:
+            count = len(days) * records
+            return sides.rebuild(_loaded(files, url, days, count, "range"), folder, days[0], last, count)
+
+        return measure
+
+    each = f"x {records:,}"
+    return Group(
+        lambda files: _make(files / "range", records, days),
+        [
+            Row("rebuild-year", f"rebuild of {len(days)} days {each}", rebuild(days[-1]), len(days) * records),
+            Row("rebuild-day", "  of the first of them", rebuild(days[0]), records),
+        ],
+    )
+
+
+def many_checks(sizes: Sizes) -> Group:
+    records, days = sizes.small_records, sizes.check_days
+
+    def measure(files: Path, url: str, folder: Path) -> Run:
+        warehouse = files / "history.duckdb"
+        if not warehouse.exists():
+            _script("history.py", _loaded(files, url, [DAY], records) / "cdr.duckdb", warehouse, days)
+        return sides.checks(warehouse, folder)
+
+    return Group(
+        lambda files: _make(files / "day", records, [DAY]),
+        [Row("checks", f"every check on {days:,} days x {records:,}", measure, days * records)],
+    )
+
+
+def simulated(sizes: Sizes) -> Group:
+    def of(how: str) -> Measure:
+        times = (sizes.simulated_days, sizes.simulated_before, sizes.simulated_minutes)
+        return lambda files, url, folder: with_figures(module("simulated", how, *times, folder), folder)
+
+    days = f"{sizes.simulated_days} simulated days"
+    return Group(
+        _nothing,
+        [
+            Row("days-quiet", f"{days}, quiet: runs a day", of("quiet"), most_runs=1),
+            Row("days-changing", "  every answer changes: runs a day", of("changing"), most_runs=1),
+        ],
+    )
+
+
+def waiting(sizes: Sizes) -> Group:
+    def measure(files: Path, url: str, folder: Path) -> Run:
+        return idle.idle(f"{url}/day", folder, sizes.idle_wait_s, sizes.idle_s)
+
+    words = f"cdr-assets serve, idle for {sizes.idle_s:g} s: CPU s an hour"
+    return Group(_nothing, [Row("idle", words, measure, most_runs=1, needs=sides.LINUX)])
+
+
+def _nothing(files: Path) -> None:
+    pass
 
 
 def range_of_days(sizes: Sizes) -> Group:
@@ -193,6 +358,12 @@ def history(sizes: Sizes) -> Group:
 
 def _make(folder: Path, count: int, days: list[date], lines: bool = False) -> None:
     _script("records.py", folder, count, *days, *["--lines"][:lines])
+
+
+def _vary(files: Path, how: str) -> None:
+    """The same day as another answer, in a set of the same name."""
+    (files / how).mkdir(exist_ok=True)
+    _script("variants.py", how, files / "day" / f"{DAY}.json", files / how / f"{DAY}.json")
 
 
 def _script(name: str, *words: object) -> None:

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
+from cdr_assets_tests.benchmarks import idle
 from cdr_assets_tests.benchmarks.process import BIN, Run, environment, run, script
 
 LONGEST_RANGE = 31
@@ -18,6 +19,8 @@ LONGEST_RANGE = 31
 
 NEEDS = {"with_dlt": "dlt", "with_pandas": "pandas"}
 """Packages that only a peer needs."""
+
+LINUX = "linux"
 
 ASK = """
 import sys, duckdb
@@ -27,17 +30,22 @@ with duckdb.connect(sys.argv[1], read_only=True) as connection:
 
 
 COUNT_PEER = "SELECT count(*) FROM cdr"
+COUNT_RECORDS = "SELECT count(*) FROM call_detail_records"
+CDR_ASSETS = [sys.executable, "-c", "from cdr_assets.cli import main; main()"]
 
 
 class Wrong(Exception):
     """A side did not do its work, so its figures say nothing."""
 
 
-def project(url: str, folder: Path, days: Sequence[date], count: int) -> Run:
-    """This project: from HTTP to the three usage tables, through Dagster, in runs of 31 days at most."""
+def project(url: str, folder: Path, days: Sequence[date], count: int, checkout: Path | None = None) -> Run:
+    """This project: from HTTP to the three usage tables, through Dagster, in runs of 31 days at most.
+
+    With a `checkout`, it is the project as it is there.
+    """
     total = None
     for first in range(0, len(days), LONGEST_RANGE):
-        took = _materialize(url, folder, days[first : first + LONGEST_RANGE])
+        took = _materialize(url, folder, days[first : first + LONGEST_RANGE], checkout)
         total = total.then(took) if total else took
     assert total is not None
     for what in ("count(*) FROM call_detail_records", "sum(connections) FROM room_usage"):
@@ -45,7 +53,51 @@ def project(url: str, folder: Path, days: Sequence[date], count: int) -> Run:
     return total._replace(disk_mb=_disk_mb(folder))
 
 
-def _materialize(url: str, folder: Path, days: Sequence[date]) -> Run:
+def again(loaded: Path, url: str, folder: Path, day: date, count: int, changed: int) -> Run:
+    """The daily assets of this project for a day that has landed. `changed` records are others than before."""
+    shutil.copytree(loaded, folder, dirs_exist_ok=True)
+    os.sync()
+    took = _materialize(url, folder, [day])
+    for query in (COUNT_RECORDS, "SELECT sum(connections) FROM room_usage"):
+        _expect(folder / "cdr.duckdb", query, count)
+    _expect(folder / "cdr.duckdb", f"{COUNT_RECORDS} WHERE user_role = 'moderator'", changed)
+    return took
+
+
+def land(url: str, folder: Path, day: date) -> Run:
+    """The landing zone of this project alone, without tables and without Dagster."""
+    return run(script("land.py", url, day, folder), folder)
+
+
+def land_again(landed: Path, url: str, folder: Path, day: date) -> Run:
+    """The same for a day that has landed."""
+    shutil.copytree(landed, folder, dirs_exist_ok=True)
+    os.sync()
+    return land(url, folder, day)
+
+
+def checks(warehouse: Path, folder: Path) -> Run:
+    """Every check of this project on every day of a warehouse."""
+    _copy(warehouse, folder / "cdr.duckdb")
+    return run(script("checks.py"), folder, CDR_DATA_DIR=str(folder), CDR_AGREEMENT_SAMPLE="0")
+
+
+def rebuild(loaded: Path, folder: Path, first: date, last: date, count: int) -> Run:
+    """The command `cdr-assets rebuild`."""
+    shutil.copytree(loaded, folder, dirs_exist_ok=True)
+    os.sync()
+    took = run(
+        [*CDR_ASSETS, "rebuild", "--from", str(first), "--to", str(last)],
+        folder,
+        CDR_DATA_DIR=str(folder),
+        CDR_START_DATE=str(first),
+        DAGSTER_HOME=str(folder / "home"),
+    )
+    _expect(folder / "cdr.duckdb", COUNT_RECORDS, count)
+    return took
+
+
+def _materialize(url: str, folder: Path, days: Sequence[date], checkout: Path | None = None) -> Run:
     partitions = ["--partition", f"{days[0]}"] if len(days) == 1 else ["--partition-range", f"{days[0]}...{days[-1]}"]
     materialize = [str(BIN / "dagster"), "asset", "materialize", "-m", "cdr_assets.definitions"]
     return run(
@@ -58,6 +110,7 @@ def _materialize(url: str, folder: Path, days: Sequence[date]) -> Run:
         CDR_START_DATE="2025-01-01",
         # The server has no other route, and no other side asks twice.
         CDR_AGREEMENT_SAMPLE="0",
+        **({"PYTHONPATH": str(checkout)} if checkout else {}),
     )
 
 
@@ -68,9 +121,11 @@ def peer(name: str, url: str, folder: Path, day: date, count: int) -> Run:
     return took
 
 
-def is_installed(name: str) -> bool:
-    """Whether a peer's packages are there."""
-    return name not in NEEDS or find_spec(NEEDS[name]) is not None
+def is_measurable(needs: str) -> bool:
+    """Whether what a row needs is there: a peer's packages, or Linux's figures of other processes."""
+    if needs == LINUX:
+        return idle.is_measurable()
+    return needs not in NEEDS or find_spec(NEEDS[needs]) is not None
 
 
 def typed_read(lines: Path, folder: Path, count: int) -> Run:
@@ -92,10 +147,14 @@ def python(code: str, folder: Path) -> Run:
 
 def on_history(history: Path, url: str, folder: Path, day: date, count: int) -> Run:
     """This project, on a copy of a warehouse that has history."""
-    with history.open("rb") as source, (folder / "cdr.duckdb").open("wb") as copy:
-        shutil.copyfileobj(source, copy, 1 << 24)
-        os.fsync(copy.fileno())
+    _copy(history, folder / "cdr.duckdb")
     return project(url, folder, [day], count)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file, target.open("wb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 24)
+        os.fsync(copy.fileno())
 
 
 def days_from(first: date, count: int) -> list[date]:
