@@ -67,7 +67,7 @@ def fetch_month(folder: Path, days: int, records_a_day: int, fetches: int) -> Mo
                 ingest(zone, client.period(day, day), "period", [day])
                 served.update(lines)
             ingest(final, client.period(day, day), "period", [day])
-            landed.update(line for file in zone.files(day) for line in read_lines(file))
+            landed.update(line for file in zone.files(day) for line in read_lines(file.path))
     lost, repeated = len(served - set(landed)), sum(count > 1 for count in landed.values())
     return Month(*_disk(zone), *_disk(final), len(served), lost, repeated)
 

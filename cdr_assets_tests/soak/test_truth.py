@@ -83,13 +83,13 @@ def folders(sound: Folders, tmp_path: Path) -> Folders:
 
 def foreign(folders: Folders) -> None:
     folder = folders.data.landing / f"usage_date={DAYS[0]}"
-    newest = LandingZone(folders.data.root).files(DAYS[0])[-1].name.removesuffix(".ndjson.zst")
+    newest = LandingZone(folders.data.root).files(DAYS[0])[-1].path.name.removesuffix(".ndjson.zst")
     land(folder, newest, [json.loads(line) | {"call_num": "77"} for line in folders.served[DAYS[0]]])
 
 
 def lost(folders: Folders) -> None:
     for file in LandingZone(folders.data.root).files(DAYS[1]):
-        file.unlink()
+        file.path.unlink()
 
 
 def left(path: str) -> Callable[[Folders], None]:

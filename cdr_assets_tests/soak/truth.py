@@ -36,7 +36,7 @@ def landed_lines(data_dir: Path) -> Lines:
     zone, lines = LandingZone(data_dir), Lines()
     for folder in DataFolder(data_dir).landing.glob("usage_date=*"):
         day = date.fromisoformat(folder.name.removeprefix("usage_date="))
-        lines[day] = Counter(line for file in zone.files(day) for line in read_lines(file))
+        lines[day] = Counter(line for file in zone.files(day) for line in read_lines(file.path))
     return lines
 
 
@@ -95,7 +95,7 @@ def check_against_scratch(warehouse: Path, scratch: Path) -> None:
                 assets = ", ".join(f"'{each.name}'" for each in DAILY_TABLES)
                 query += f" WHERE asset IN ({assets}) AND check_name <> 'routes_agree'"
             same_rows(table, rows(ours, query), rows(other, query), "a warehouse built from nothing")
-    built, built_other = (Warehouse(path).build_log.built_days(DAILY_TABLES) for path in (warehouse, scratch))
+    built, built_other = (Warehouse(path).built_days() for path in (warehouse, scratch))
     same_rows("the build log", built.items(), built_other.items(), "a warehouse built from nothing")
 
 
