@@ -42,8 +42,8 @@ class Folders:
         landed = truth.landed_lines(self.data.root)
         truth.check_landing_zone(landed, self.served, self.served)
         truth.check_tables(self.data.warehouse, truth.newest(landed))
-        truth.check_against_scratch(self.data.warehouse, self.scratch.warehouse)
         truth.check_exports(self.data.warehouse, self.data.exports)
+        truth.check_against_scratch(self.data.warehouse, self.scratch.warehouse)
         truth.check_leftovers(self.data.root)
 
     def execute(self, statement: str) -> None:
