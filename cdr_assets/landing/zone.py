@@ -102,8 +102,12 @@ class LandingZone:
         """A short digest of the names and sizes of the day's files; empty if it never landed."""
         found = []
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._folder(day)) as entries:
-            found = [f"{entry.name} {entry.stat().st_size}" for entry in entries if entry.name.endswith(SUFFIX)]
-        return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16] if found else ""
+            found = [(entry.name, entry.stat().st_size) for entry in entries if entry.name.endswith(SUFFIX)]
+        return _version(found)
+
+    def version_of(self, files: Sequence[LandedFile]) -> str:
+        """The version of a day on which exactly these of its files have landed."""
+        return _version([(file.path.name, file.path.stat().st_size) for file in files])
 
     def moved_records(self, day: date) -> MovedRecords:
         """Records that landed on the day and may lie under another one within a week of it."""
@@ -229,6 +233,11 @@ class LandingZone:
 def partition_name(day: date | None) -> str:
     """The folder of a UTC day, named as DuckDB and other readers expect of a partition column."""
     return f"usage_date={day.isoformat() if day else 'unknown'}"
+
+
+def _version(files: Sequence[tuple[str, int]]) -> str:
+    named = "\n".join(f"{name} {size}" for name, size in sorted(files))
+    return hashlib.sha256(named.encode()).hexdigest()[:16] if files else ""
 
 
 def _may_bring(staging_folder: str, days: Collection[date]) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import AbstractContextManager, ExitStack
 from datetime import date
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from cdr_assets.database import Connection, ConnectionLease
+from cdr_assets.database import Connection, ConnectionLease, run
 from cdr_assets.enablex.client import Asked, EnableX
 from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
@@ -42,6 +42,8 @@ class DailyRun:
         """The days on which each check of an asset was looked at in this run."""
         self.asked: dict[date, Asked] = {}
         """What fetching each day took."""
+        self.lateness: dict[date, dict[str, Any]] = {}
+        """How late the records came that the first answer for a fetched day did not have."""
         self.days_to_rebuild: set[date] = set()
         """Days that changed in the landing zone after this run built them, or that it does not build."""
         self.loaded_days: set[date] = set()
@@ -160,3 +162,11 @@ class DailyRun:
             # A run that does not fetch was started in order to build.
             skip_current = ingested is not None and not self._replace
             yield from self._warehouse.build_day(connection, day, self._tables, self.zone, skip_current)
+            if ingested and CALL_DETAIL_RECORDS in self._tables:
+                first_answer_at = next(file.landed_at for file in self.zone.files(day) if file.covers_day)
+                (self.lateness[day],) = run(
+                    connection,
+                    CALL_DETAIL_RECORDS.sql("lateness"),
+                    usage_date=day,
+                    first_answer_at=first_answer_at.replace(tzinfo=None),
+                )

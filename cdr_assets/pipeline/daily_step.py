@@ -51,7 +51,9 @@ class DailyStep:
         fetches = PERIOD_CDR in assets
         try:
             for outcome in self.run.fetch_and_build(days, self.fetch_concurrency) if fetches else self.run.build(days):
-                yield from events.recorded(outcome, self.run.zone, self.enablex, self.run.asked.get(outcome.day))
+                day = outcome.day
+                took = events.fetch_metadata(self.run.asked.get(day), self.run.lateness.get(day))
+                yield from events.recorded(outcome, self.run.zone, self.enablex, took)
                 left.remove(outcome.day)
             # A day that is current was compared when it was built: its routes are not asked again.
             if days and self.sample and fetches and days[-1] in self.run.loaded_days:

@@ -25,19 +25,19 @@ Metadata = Mapping[str, Any]
 
 
 def recorded(
-    outcome: Outcome, zone: LandingZone, enablex: str, asked: Asked | None = None
+    outcome: Outcome, zone: LandingZone, enablex: str, fetch: Metadata | None = None
 ) -> Iterator[dg.AssetMaterialization]:
     """The materializations of a day. Raises the day's error at the end, if it has one.
 
-    `asked` is what fetching the day took.
+    `fetch` is what is known of the day's fetch.
     """
-    yield from materializations(outcome, zone, enablex, asked)
+    yield from materializations(outcome, zone, enablex, fetch or {})
     if outcome.error:
         raise outcome.error
 
 
 def materializations(
-    outcome: Outcome, zone: LandingZone, enablex: str, asked: Asked | None = None
+    outcome: Outcome, zone: LandingZone, enablex: str, fetch: Metadata
 ) -> Iterator[dg.AssetMaterialization]:
     """The day's partitions that were made, with the versions of their data and code, and the EnableX they are of."""
     day, source = outcome.day, {ENABLEX_TAG: enablex}
@@ -45,7 +45,7 @@ def materializations(
         yield dg.AssetMaterialization(
             PERIOD_CDR,
             partition=str(day),
-            metadata={**period_metadata(day, outcome.fetched), **asked_metadata(asked)},
+            metadata={**period_metadata(day, outcome.fetched), **fetch},
             tags={**source, **versions(zone.version(day), LANDING_CODE_VERSION)},
         )
     for built in outcome.built:
@@ -108,6 +108,20 @@ def change_metadata(day: date, ingested: IngestResult) -> Metadata:
         "changed_records": change.changed,
         "answer": "the answer had no list of records" if ingested.has_no_list else answer,
     }
+
+
+def fetch_metadata(asked: Asked | None, lateness: Mapping[str, Any] | None) -> Metadata:
+    """What fetching a day took, and how late the records came that the day's first answer did not have.
+
+    Lateness is from a record's disconnect to its first landing; the day must be built for it.
+    """
+    metadata = dict(asked_metadata(asked))
+    if lateness:
+        metadata["late_records"] = lateness["late_records"]
+        if lateness["late_records"]:
+            metadata["late_by_median_s"] = lateness["median_s"]
+            metadata["late_by_95th_percentile_s"] = lateness["percentile_95_s"]
+    return metadata
 
 
 def asked_metadata(asked: Asked | None) -> Metadata:

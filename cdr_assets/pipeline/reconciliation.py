@@ -102,6 +102,9 @@ class _StagedFile:
     def version(self, day: date) -> str:
         return self.file.path.name
 
+    def version_of(self, files: Sequence[LandedFile]) -> str:
+        return ""
+
     def lock(self, day: date) -> AbstractContextManager[object]:
         return nullcontext()
 

@@ -28,28 +28,54 @@ def load_records(connection: Connection, table: Table, usage_date: date, landed:
         raise WarehouseError(
             f"{usage_date} has not landed, so its records are unknown: materialize period_cdr for it first"
         )
+    loaded = _already_loaded(connection, table, usage_date, landed, files)
+    new = files[loaded:]
     may_repeat = len(files) > 1 or files[0].has_repeats
-    run(connection, f"DELETE FROM {table.name} WHERE usage_date = $usage_date", usage_date=usage_date)
+    if not loaded:
+        run(connection, f"DELETE FROM {table.name} WHERE usage_date = $usage_date", usage_date=usage_date)
+    rows_before = count_rows(connection, table, usage_date) if loaded else 0
     # Keeping the order of rows takes time. It matters only if a record comes more than once.
     connection.execute("SET preserve_insertion_order = true" if may_repeat else "SET preserve_insertion_order = false")
-    with explaining_damage(usage_date, files):
-        run(connection, table.sql("insert"), usage_date=usage_date, **_as_lists(files))
+    with explaining_damage(usage_date, new):
+        run(connection, table.sql("insert"), usage_date=usage_date, **_as_lists(new))
         (counts,) = run(connection, table.sql("loaded"), usage_date=usage_date)
-        landed_records = [file.records for file in files if file.records is not None]
-        if len(landed_records) == len(files) and counts["records"] != sum(landed_records):
-            raise WarehouseError(f"{usage_date}: {counts['records']} records were read, {sum(landed_records)} landed")
+        records, landed_records = counts["records"] - rows_before, [file.records for file in new]
+        if None not in landed_records and records != sum(filter(None, landed_records)):
+            raise WarehouseError(f"{usage_date}: {records} of {sum(filter(None, landed_records))} records were read")
         if counts["unreadable"]:
             raise WarehouseError(
                 f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in "
-                f"{[str(file.path) for file in files]}; the partition keeps its former rows"
+                f"{[str(file.path) for file in new]}; the partition keeps its former rows"
             )
     if counts["with_bare_parts"]:
-        paths = [str(file.path) for file in files]
+        paths = [str(file.path) for file in new]
         run(connection, table.sql("update_lost_parts"), usage_date=usage_date, files=paths)
-    changed_days, days_due = _keep_newest_versions(connection, table, usage_date, landed, may_repeat)
+    changed_days, days_due = _keep_newest_versions(
+        connection, table, usage_date, landed, may_repeat=may_repeat, is_whole=not loaded
+    )
     landed.note_loaded(usage_date, files[-1].request)
     row_count = count_rows(connection, table, usage_date)
     return Rebuilt(row_count, frozenset({usage_date, *changed_days}), frozenset(days_due))
+
+
+def _already_loaded(
+    connection: Connection, table: Table, usage_date: date, landed: LandedFiles, files: Sequence[LandedFile]
+) -> int:
+    """How many of the files, from the oldest on, the rows of the day were built from; 0 if it must be
+    built anew.
+
+    When only newer files have landed since, their records are all that is to be typed.
+    """
+    logged = {
+        row["landing_version"]
+        for row in run(connection, read_sql("build_log/of_day"), usage_date=usage_date)
+        if row["asset"] == table.name and row["fingerprint"] == table.fingerprint
+    }
+    if logged:
+        for count in range(len(files) - 1, 0, -1):
+            if landed.version_of(files[:count]) in logged:
+                return count
+    return 0
 
 
 def landed_files(landed: LandedFiles, usage_date: date) -> Sequence[LandedFile]:
@@ -117,11 +143,12 @@ def has_texts(connection: Connection, usage_date: date) -> bool:
 
 
 def _keep_newest_versions(
-    connection: Connection, table: Table, usage_date: date, landed: LandedFiles, may_repeat: bool
+    connection: Connection, table: Table, usage_date: date, landed: LandedFiles, may_repeat: bool, is_whole: bool
 ) -> tuple[list[date], list[date]]:
     """Of each record that landed more than once, on the day or near it, keeps the newest version alone.
 
-    Returns the days whose rows changed, and the days that must be built again to hold what landed.
+    `is_whole` says that every landed record of the day was typed again. Returns the days whose rows changed, and the
+    days that must be built again to hold what landed.
     """
     run(connection, table.sql("compared_ids"), usage_date=usage_date, may_repeat=may_repeat)
     (counted,) = run(connection, "SELECT count(*) AS ids FROM compared_ids")
@@ -138,7 +165,7 @@ def _keep_newest_versions(
             changed_days |= {row["usage_date"] for row in run(connection, table.sql(statement), usage_date=usage_date)}
     else:
         run(connection, table.sql("no_newest_versions"))
-    run(connection, read_sql("moved_records/delete"), usage_date=usage_date)
+    run(connection, read_sql("moved_records/delete"), usage_date=usage_date, is_whole=is_whole)
     if compared:
         run(connection, read_sql("moved_records/insert"))
     _note_moved(connection, usage_date, landed, near)

@@ -18,7 +18,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cdr_assets.database import Connection
 
@@ -84,6 +84,9 @@ class LandedFiles(Protocol):
 
     def version(self, day: date) -> str:
         """A short name for exactly these files."""
+
+    def version_of(self, files: Sequence[Any]) -> str:
+        """The version of a day on which exactly these of its files have landed."""
 
     def lock(self, day: date) -> AbstractContextManager[object]:
         """Hold it while the files must not change."""

@@ -48,7 +48,10 @@ class Landed:
         return []
 
     def version(self, day: date) -> str:
-        return "-".join(file.path.name.partition(".")[0] for file in self.files(day))
+        return self.version_of(self.files(day))
+
+    def version_of(self, files: Sequence[File]) -> str:
+        return "-".join(file.path.name.partition(".")[0] for file in files)
 
     def lock(self, day: date) -> AbstractContextManager[object]:
         return nullcontext()

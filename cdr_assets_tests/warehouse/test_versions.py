@@ -173,6 +173,19 @@ def test_in_whatever_order_days_are_answered_and_built_the_tables_hold_the_newes
         assert in_order(anew.rows(table)) == in_order(account.rows(table)), table
 
 
+def test_only_the_files_that_landed_since_are_typed(account: Account) -> None:
+    account.answer(record("a"), record("b"), day=DAY)
+    account.catch_up()
+    (first,) = account.zone.files(DAY)
+    # Whatever is in it now, it is not read again as long as nothing in it changed.
+    first.path.write_bytes(b"?" * first.path.stat().st_size)
+    account.answer(record("c"), day=DAY)
+    with pytest.raises(WarehouseError):
+        account.build(DAYS[1])
+    account.build(DAY)
+    assert versions(account).keys() == {"a", "b", "c"}
+
+
 # What a version changed
 
 
