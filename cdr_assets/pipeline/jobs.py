@@ -65,7 +65,7 @@ class ConferenceConfig(dg.Config):
     conf_num: str = Field(description="The conference's number, as EnableX gives it.")
 
 
-def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
+def fetch_room(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     """Fetches one room on demand."""
 
     @dg.op(name="fetch_room", out=dg.Out(dg.Nothing))
@@ -93,7 +93,8 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
                     ingested = ingest(landing.zone, client.room(config.room_id), "room")
         except Exception as error:
             raise failure(context, error) from error
-        landed = events.landed_on_demand(ROOM_CDR, request, ingested, landing.zone, live_run.enablex)
+        start = utc_days.start.date()
+        landed = events.landed_on_demand(ROOM_CDR, request, ingested, landing.zone, live_run.enablex, start)
         report(context, utc_days, ingested, landed)
 
     return _job(
@@ -103,7 +104,7 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
     )
 
 
-def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
+def fetch_conference(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     """Fetches one conference on demand."""
 
     @dg.op(name="fetch_conference", out=dg.Out(dg.Nothing))
@@ -122,7 +123,8 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
         except Exception as error:
             raise failure(context, error) from error
         request = f"GET /cdr/conf/{config.conf_num}"
-        landed = events.landed_on_demand(CONFERENCE_CDR, request, ingested, landing.zone, live_run.enablex)
+        start = utc_days.start.date()
+        landed = events.landed_on_demand(CONFERENCE_CDR, request, ingested, landing.zone, live_run.enablex, start)
         report(context, utc_days, ingested, landed)
 
     return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
@@ -170,7 +172,7 @@ def acknowledge() -> dg.JobDefinition:
 
 def report(
     context: dg.OpExecutionContext,
-    utc_days: dg.PartitionsDefinition[str],
+    utc_days: dg.DailyPartitionsDefinition,
     ingested: IngestResult,
     landed: Iterable[dg.AssetMaterialization],
 ) -> None:
@@ -179,6 +181,8 @@ def report(
         f"{sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
         f"changed: {describe_days(ingested.changed_days) or 'nothing'}"
     )
+    if early := events.before_start_date(ingested, utc_days.start.date()):
+        context.log.warning(f"Records from before CDR_START_DATE: {early}")
     for materialization in landed:
         if utc_days.has_partition_key(str(materialization.partition)):
             context.log_event(materialization)
