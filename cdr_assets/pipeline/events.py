@@ -62,20 +62,27 @@ def materializations(
 
 
 def landed_on_demand(
-    asset: str, request: str, ingested: IngestResult, zone: LandingZone, enablex: str, asked: Asked
+    asset: str, request: str, ingested: IngestResult, zone: LandingZone, enablex: str, asked: Asked, start: date
 ) -> Iterator[dg.AssetMaterialization]:
-    """What an answer of the room or conference route brought, for each day that it has records of."""
-    for day in sorted(ingested.records):
+    """What an answer of the room or conference route brought, for each day from `start` on that it has records of."""
+    for day in sorted(day for day in ingested.records if day >= start):
         metadata = {
             "request": request,
             "days_touched": describe_days(ingested.records),
-            "days_to_rebuild": describe_days(ingested.changed_days) or "none",
+            "days_to_rebuild": describe_days(day for day in ingested.changed_days if day >= start) or "none",
+            "before_start_date": before_start_date(ingested, start) or "none",
             "set_aside_records": sum(ingested.quarantined.values()),
             **change_metadata(day, ingested),
             **asked_metadata(asked),
         }
         tags = {ENABLEX_TAG: enablex, **versions(zone.version(day), LANDING_CODE_VERSION)}
         yield dg.AssetMaterialization(asset, partition=str(day), metadata=metadata, tags=tags)
+
+
+def before_start_date(ingested: IngestResult, start: date) -> str:
+    """In words, the days before the start date that have records; empty for none. They are kept, but not built."""
+    days = describe_days(day for day in ingested.records if day < start)
+    return f"{days}: in the landing zone, not built by the sensors" if days else ""
 
 
 def versions(data: str, code: str) -> dict[str, str]:

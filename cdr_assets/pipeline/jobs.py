@@ -65,7 +65,7 @@ class ConferenceConfig(dg.Config):
     conf_num: str = Field(description="The conference's number, as EnableX gives it.")
 
 
-def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
+def fetch_room(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     """Fetches one room on demand."""
 
     @dg.op(name="fetch_room", out=dg.Out(dg.Nothing))
@@ -94,7 +94,13 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
         except Exception as error:
             raise failure(context, error) from without_values(error)
         landed = events.landed_on_demand(
-            ROOM_CDR, f"GET /cdr/{path}", ingested, landing.zone, live_run.enablex, request.asked
+            ROOM_CDR,
+            f"GET /cdr/{path}",
+            ingested,
+            landing.zone,
+            live_run.enablex,
+            request.asked,
+            utc_days.start.date(),
         )
         report(context, utc_days, ingested, landed)
 
@@ -105,7 +111,7 @@ def fetch_room(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
     )
 
 
-def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
+def fetch_conference(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     """Fetches one conference on demand."""
 
     @dg.op(name="fetch_conference", out=dg.Out(dg.Nothing))
@@ -125,7 +131,13 @@ def fetch_conference(utc_days: dg.PartitionsDefinition[str]) -> dg.JobDefinition
         except Exception as error:
             raise failure(context, error) from without_values(error)
         landed = events.landed_on_demand(
-            CONFERENCE_CDR, f"GET /cdr/conf/{config.conf_num}", ingested, landing.zone, live_run.enablex, request.asked
+            CONFERENCE_CDR,
+            f"GET /cdr/conf/{config.conf_num}",
+            ingested,
+            landing.zone,
+            live_run.enablex,
+            request.asked,
+            utc_days.start.date(),
         )
         report(context, utc_days, ingested, landed)
 
@@ -174,7 +186,7 @@ def acknowledge() -> dg.JobDefinition:
 
 def report(
     context: dg.OpExecutionContext,
-    utc_days: dg.PartitionsDefinition[str],
+    utc_days: dg.DailyPartitionsDefinition,
     ingested: IngestResult,
     landed: Iterable[dg.AssetMaterialization],
 ) -> None:
@@ -183,6 +195,8 @@ def report(
         f"{sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
         f"changed: {describe_days(ingested.changed_days) or 'nothing'}"
     )
+    if early := events.before_start_date(ingested, utc_days.start.date()):
+        context.log.warning(f"Records from before CDR_START_DATE: {early}")
     for materialization in landed:
         if utc_days.has_partition_key(str(materialization.partition)):
             context.log_event(materialization)

@@ -248,7 +248,7 @@ def test_a_fetch_that_brings_nothing_new_rebuilds_nothing(location: Location) ->
     assert requested_by_landed_days(location) == []
 
 
-def test_records_before_the_start_date_land_and_are_not_reported(locate: Locate, script: Script) -> None:
+def test_records_before_the_start_date_land_and_the_metadata_say_so(locate: Locate, script: Script) -> None:
     location = locate({**script.environment, "CDR_START_DATE": str(FIRST)})
     early = FIRST - timedelta(days=1)
     records = [record("early", early), record("in time", FIRST)]
@@ -256,7 +256,21 @@ def test_records_before_the_start_date_land_and_are_not_reported(locate: Locate,
     assert run(location, "fetch_conference", conf_num="c").success
     assert {path.split("/")[1] for path in location.landed()} == {f"usage_date={early}", f"usage_date={FIRST}"}
     assert location.materialized_days("conference_cdr") == {str(FIRST)}
+    said = location.metadata("conference_cdr", FIRST)
+    assert said["before_start_date"] == f"{early}: in the landing zone, not built by the sensors"
+    assert (said["days_touched"], said["days_to_rebuild"]) == (f"{early}...{FIRST}", str(FIRST))
     assert requested_by_landed_days(location) == [{"dagster/partition": str(FIRST)}]
+
+
+def test_records_that_are_all_from_before_the_start_date_are_told_in_the_log(locate: Locate, script: Script) -> None:
+    location = locate({**script.environment, "CDR_START_DATE": str(FIRST)})
+    early = FIRST - timedelta(days=1)
+    script.answers["/cdr/conf/c"] = answer(json.dumps({"result": "0", "cdr": [record("early", early)]}).encode())
+    result = run(location, "fetch_conference", conf_num="c")
+    assert result.success
+    said = [event.message for event in location.instance.all_logs(result.run_id)]
+    assert f"Records from before CDR_START_DATE: {early}: in the landing zone, not built by the sensors" in said
+    assert location.materialized_days("conference_cdr") == set()
 
 
 # rebuild
