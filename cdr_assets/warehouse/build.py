@@ -95,7 +95,7 @@ class Warehouse:
         assert table.build is not None
         with transaction(connection):
             rebuilt = table.build(connection, table, day, landed)
-            kept = keep(connection, look(connection, table, table.checks, [day]), _now())
+            kept = keep(connection, look(connection, table, table.daily_checks, [day]), _now())
             # Before the commit: if the process is killed right after it, these days must be due.
             self.build_log.forget(tables_below(table), _days_below(table, day, rebuilt))
         self._export_findings(connection, kept.changed_days | self._exported_findings([day]))
