@@ -21,7 +21,7 @@ from cdr_assets.settings import Settings  # noqa: E402
 
 
 def code_location(environ: Mapping[str, str]) -> dg.Definitions:
-    """Every asset, check, job, sensor and resource, set up as the environment variables say."""
+    """Every asset, check, job, schedule, sensor and resource, set up as the environment variables say."""
     settings = Settings.read(environ)
     days = dg.DailyPartitionsDefinition(str(settings.start_date), timezone="UTC")
     timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval)
@@ -46,7 +46,15 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
             *on_demand_assets(days),
         ],
-        jobs=[jobs.daily_cdr, rebuild, jobs.fetch_room(days), jobs.fetch_conference(days), jobs.acknowledge()],
+        jobs=[
+            jobs.daily_cdr,
+            jobs.weekly_checks,
+            rebuild,
+            jobs.fetch_room(days),
+            jobs.fetch_conference(days),
+            jobs.acknowledge(),
+        ],
+        schedules=[jobs.every_week],
         sensors=[
             sensors.closed_days(days, timing, settings.tick_s),
             sensors.settling_days(days, timing, settings.tick_s),

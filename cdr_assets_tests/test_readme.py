@@ -1,4 +1,4 @@
-"""The README names what there is: each table, check, asset, job and sensor, and no other."""
+"""The README names what there is: each table, check, asset, job, schedule and sensor, and no other."""
 
 from __future__ import annotations
 
@@ -58,6 +58,10 @@ def test_each_job_is_named() -> None:
 
 def test_each_sensor_is_named() -> None:
     assert names("### Sensors") == sorted(sensor.name for sensor in code_location({}).sensors or ())
+
+
+def test_each_schedule_is_named() -> None:
+    assert names("### Schedules") == sorted(schedule.name for schedule in code_location({}).schedules or ())
 
 
 def test_the_files_to_open_exist() -> None:

@@ -18,7 +18,7 @@ from cdr_assets.database import Connection
 from cdr_assets.days import describe_days
 from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE
 from cdr_assets.pipeline.names import PERIOD_CDR
-from cdr_assets.warehouse.checks import SAMPLE_ROWS, KeptFinding, kept_findings
+from cdr_assets.warehouse.checks import SAMPLE_ROWS, SAMPLE_TEXT_LENGTH, KeptFinding, kept_findings
 from cdr_assets.warehouse.table import Check
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
@@ -141,4 +141,4 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
 
 def _cell(value: Any) -> str:
     text = "" if value is None else str(value)
-    return "".join(character if character.isprintable() else " " for character in text)[:200]
+    return "".join(character if character.isprintable() else " " for character in text)[:SAMPLE_TEXT_LENGTH]

@@ -110,7 +110,7 @@ class DailyRun:
                 if not partition.was_current:
                     if partition.table is CALL_DETAIL_RECORDS:
                         self.loaded_days.add(outcome.day)
-                    self._note(partition.table.name, partition.table.checks, outcome.day)
+                    self._note(partition.table.name, partition.table.daily_checks, outcome.day)
             if self._tables and not outcome.error:
                 self.days_to_rebuild.discard(outcome.day)
                 self.days_due.discard(outcome.day)
@@ -145,11 +145,16 @@ class DailyRun:
             with self._lease.connection() as connection:
                 days = self._warehouse.days(connection, table)
             for some_days in ranges(days):
-                # Other processes get the warehouse in between.
-                with self._lease.connection() as connection:
-                    looked_at = self._warehouse.look_again(connection, table, wanted, some_days)
-                for day in looked_at:
-                    self._note(table.name, wanted, day)
+                self._look_at(table, [check for check in wanted if not check.over_all_days], some_days)
+            if days:
+                self._look_at(table, [check for check in wanted if check.over_all_days], list(days))
+
+    def _look_at(self, table: Table, checks: Collection[Check], days: Sequence[date]) -> None:
+        """Evaluates the checks over a range of days. Other processes get the warehouse from one range to the next."""
+        with self._lease.connection() as connection:
+            looked_at = self._warehouse.look_again(connection, table, checks, days)
+        for day in looked_at:
+            self._note(table.name, checks, day)
 
     def _note(self, asset: str, checks: Iterable[Check], day: date) -> None:
         for check in checks:

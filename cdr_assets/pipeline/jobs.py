@@ -1,4 +1,4 @@
-"""Jobs: what can be launched by name."""
+"""Jobs: what can be launched by name, and the schedule of the one that runs by the clock."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -32,6 +32,28 @@ daily_cdr = dg.define_asset_job(
     "daily_cdr",
     selection=dg.AssetSelection.assets(PERIOD_CDR, *TABLES).without_checks(),
     description="Fetches a UTC day, or each day of a range, builds its tables and checks them.",
+)
+
+weekly_checks = dg.define_asset_job(
+    "weekly_checks",
+    selection=dg.AssetSelection.checks(
+        *(
+            dg.AssetCheckKey(dg.AssetKey(table.name), check.name)
+            for table in DAILY_TABLES
+            for check in table.checks
+            if check.over_all_days
+        )
+    ),
+    description="Evaluates the checks that need a whole table. Never asks EnableX.",
+)
+
+every_week = dg.ScheduleDefinition(
+    name="every_week",
+    job=weekly_checks,
+    cron_schedule="30 3 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Runs weekly_checks on Sundays at 03:30 UTC.",
 )
 
 

@@ -126,7 +126,7 @@ class Warehouse:
         below = tables_below(table)
         with self._committing(connection) as changes:
             rebuilt = table.build(connection, table, day, landed)
-            kept = keep(connection, look(connection, table, table.checks, [day]), _now())
+            kept = keep(connection, look(connection, table, table.daily_checks, [day]), _now())
             blocking = [finding for finding in kept.still_open if finding.check.blocking]
             # If the process is killed right after the commit, these must be due.
             changes.forget({table, *below}.difference(forgotten), {day})

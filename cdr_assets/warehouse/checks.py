@@ -17,6 +17,7 @@ from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CHECK_FINDINGS
 
 SAMPLE_ROWS = 10
+SAMPLE_TEXT_LENGTH = 200
 
 RANGE_DAYS = 366
 RANGE_ROWS = 500_000
@@ -79,7 +80,7 @@ def _look(connection: Connection, table: Table, check: Check, days: Sequence[dat
         first_date=days[0],
         last_date=days[-1],
     )
-    found = {row["usage_date"]: (row["count"], _without_day(row["sample"])) for row in rows}
+    found = {row["usage_date"]: (row["count"], [_sampled(each) for each in row["sample"]]) for row in rows}
     for day in sorted({*days, *found}):
         yield Finding(table.name, check, day, *found.get(day, (0, ())))
 
@@ -101,8 +102,13 @@ def ranges(days: Mapping[date, int]) -> Iterator[list[date]]:
         yield pending
 
 
-def _without_day(rows: Sequence[Row]) -> list[Row]:
-    return [{name: value for name, value in row.items() if name != "usage_date"} for row in rows]
+def _sampled(row: Row) -> Row:
+    """The row without its day, which the finding has, and with long texts cut: an id can be as long as a record."""
+    return {
+        name: value[:SAMPLE_TEXT_LENGTH] if isinstance(value, str) else value
+        for name, value in row.items()
+        if name != "usage_date"
+    }
 
 
 def keep(connection: Connection, findings: Sequence[Finding], now: datetime) -> Kept:

@@ -44,6 +44,8 @@ class Check:
     meaning: str
     remedy: str
     blocking: bool = False
+    over_all_days: bool = False
+    """It needs the whole table: it is evaluated once a week and by "Execute", but not when a day is built."""
 
 
 class LandedFile(Protocol):
@@ -133,6 +135,11 @@ class Table:
     def has_sql(self, name: str) -> bool:
         """Whether the table's folder holds that statement."""
         return (SQL / self.name / f"{name}.sql").is_file()
+
+    @property
+    def daily_checks(self) -> tuple[Check, ...]:
+        """The checks that are evaluated when a day is built."""
+        return tuple(check for check in self.checks if not check.over_all_days)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -26,6 +26,14 @@ CALL_DETAIL_RECORDS = Table(
             blocking=True,
         ),
         Check(
+            "cdr_id_is_unique_over_all_days",
+            "No cdr_id is in the table twice, on whatever days. Evaluated once a week.",
+            "If the days in the sample lie within 7 days of each other, run the job rebuild for them. Else a newer "
+            "version of the record has a trans_date further away, and the record is counted on both days: ask EnableX "
+            "which one is right, and materialize the other day with replace: true.",
+            over_all_days=True,
+        ),
+        Check(
             "every_record_lies_in_its_partition",
             "Every record lies under the UTC day of its own trans_date.",
             "A file in this day's landing folder has records of other days: move it out of the landing zone and fetch "

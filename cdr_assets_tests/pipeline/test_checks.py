@@ -9,6 +9,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, read
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Location, Script, checks, failure, lengthen, record, red, sample_of
@@ -168,6 +169,61 @@ def test_execute_looks_at_every_day_again(scripted: Location, script: Script) ->
     assert red(run_checks(scripted)) == []
 
 
+# What is looked at once a week
+
+
+FAR = DAY - timedelta(days=8)
+UNIQUE = "cdr_id_is_unique_over_all_days"
+
+
+def run_weekly(location: Location) -> dg.ExecuteInProcessResult:
+    """What the schedule starts."""
+    schedule = location.definitions.resolve_schedule_def("every_week")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * 0", "UTC")
+    with dg.build_schedule_context(instance=location.instance) as context:
+        (request,) = schedule.evaluate_tick(context).run_requests or ()
+    job = location.definitions.resolve_job_def(schedule.job_name)
+    return job.execute_in_process(instance=location.instance, tags=dict(request.tags), raise_on_error=False)
+
+
+def test_a_record_that_moved_far_is_found_by_the_weekly_job(scripted: Location, script: Script) -> None:
+    script.holds(DAY, plain("moved", DAY), plain("a", DAY))
+    script.holds(FAR, plain("moved", FAR), plain("b", FAR))
+    script.holds(NEXT, plain("c", NEXT))
+    for day in (FAR, DAY, NEXT):
+        result = scripted.run(day)
+        assert red(result) == []
+        assert UNIQUE not in checks(result), "building a day does not look at it"
+
+    result = run_weekly(scripted)
+    assert result.success
+    assert set(checks(result)) == {UNIQUE}
+    evaluation = checks(result)[UNIQUE]
+    assert not evaluation.passed
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN
+    assert evaluation.description == f"2 on {FAR}, {DAY}. Looked at in this run: {FAR}, {DAY}...{NEXT}."
+    assert sample_of(evaluation) == [
+        {"usage_date": str(day), "cdr_id": "moved", "usage_dates": f"{FAR}, {DAY}"} for day in (FAR, DAY)
+    ]
+    assert findings(scripted) == [(FAR, UNIQUE, 1), (DAY, UNIQUE, 1)]
+    assert red(scripted.run(NEXT)) == [UNIQUE], "it stays red in the runs in between"
+    assert red(run_checks(scripted)) == [UNIQUE]
+
+    script.holds(DAY, plain("a", DAY))
+    assert scripted.run(DAY, replace=True).success
+    result = run_weekly(scripted)
+    assert UNIQUE not in red(result)
+    assert checks(result)[UNIQUE].description == f"No open finding. Looked at in this run: {FAR}, {DAY}...{NEXT}."
+    assert UNIQUE not in [check for _, check, _ in findings(scripted)]
+
+
+def test_the_weekly_job_has_nothing_to_say_before_anything_was_built(scripted: Location) -> None:
+    result = run_weekly(scripted)
+    assert result.success
+    assert checks(result) == {}
+
+
 # Acknowledged findings
 
 
@@ -238,6 +294,58 @@ def test_a_wrong_acknowledgement_is_refused(
     script.holds(DAY, odd("a", DAY))
     scripted.run(DAY)
     assert words in failure(acknowledge(scripted, note="known", **config))
+
+
+# People
+
+
+PEOPLE = {
+    "user": {
+        "ref": "customer-of-Ada",
+        "name": "Ada Lovelace",
+        "ip": "203.0.113.77",
+        "agent": "Ada's browser",
+        "token": "tok-4711",
+        "role": "a role of Ada's",
+        "confName": "Ada's wedding",
+    },
+    "sigserver": {"ip": "203.0.113.78", "duration": "Ada's", "connect_dt": "Ada at noon"},
+    "stats_quality": {"of": "Ada"},
+    "sip": "Ada?",
+}
+PERSONAL = ("Ada", "203.0.113", "tok-4711")
+
+
+def test_nothing_about_a_person_reaches_a_sample_an_event_or_a_log(
+    scripted: Location, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = {**record("a", DAY)["room"], "duration": 61.5}
+    script.holds(FAR, plain("a", FAR) | PEOPLE)
+    script.holds(
+        DAY,
+        plain("a", DAY) | PEOPLE | {"room": room},
+        plain("b", DAY) | PEOPLE | {"trans_date": "when Ada came"},
+        *(plain(f"room-{number}", DAY) | PEOPLE for number in range(61)),
+    )
+    assert [scripted.run(day).success for day in (FAR, DAY)] == [True, True]
+    assert run_weekly(scripted).success
+    lengthen(scripted.warehouse)
+    assert not scripted.run(DAY, assets=["room_usage"]).success
+    with duckdb.connect(scripted.warehouse) as connection:
+        connection.execute("UPDATE conference_usage SET connections = 0")
+        connection.execute("INSERT INTO call_detail_records FROM call_detail_records WHERE cdr_id = 'room-1'")
+        connection.execute("UPDATE call_detail_records SET trans_date = NULL WHERE cdr_id = 'room-2'")
+    result = run_checks(scripted)
+    assert set(red(result)) == {each.name for table in DAILY_TABLES for each in table.checks} | {QUARANTINED}
+    kept = str(read(scripted.warehouse, "check_findings"))
+    events = [str(entry) for run in scripted.instance.get_runs() for entry in scripted.instance.all_logs(run.run_id)]
+    assert "room-2" in kept
+    assert any("room-2" in event for event in events)
+    for personal in PERSONAL:
+        assert personal in str(read(scripted.warehouse, "call_detail_records")) or personal == "tok-4711"
+        assert personal not in kept
+        assert [event for event in events if personal in event] == []
+        assert personal not in caplog.text
 
 
 # What the UI lists

@@ -18,6 +18,7 @@ from cdr_assets_tests.warehouse.landed import build, land
 
 FIRST = date(2026, 11, 2)
 DAYS = days_between(FIRST, FIRST + timedelta(days=9))
+WEEKLY = "cdr_id_is_unique_over_all_days"
 LONG, ALONE, NOBODY = "c-long", "c-alone", None
 
 
@@ -65,12 +66,13 @@ CHANGES = {
     "nothing": ("SELECT 1", {}),
     "a record twice on its day": (
         f"INSERT INTO call_detail_records FROM call_detail_records WHERE cdr_id = 'nobody-{DAYS[2]}'",
-        {"cdr_id_is_unique": {2: 1}, "room_usage_adds_up": {2: 1}, "conference_usage_adds_up": {2: 1}},
+        {"cdr_id_is_unique": {2: 1}, WEEKLY: {2: 1}, "room_usage_adds_up": {2: 1}, "conference_usage_adds_up": {2: 1}},
     ),
     "a record again after 7 days": (
         f"{INSERT.format(new=DAYS[8])} FROM call_detail_records WHERE cdr_id = 'nobody-{DAYS[1]}'",
         {
             "cdr_id_is_unique": {1: 1, 8: 1},
+            WEEKLY: {1: 1, 8: 1},
             "every_record_lies_in_its_partition": {8: 1},
             "room_usage_adds_up": {8: 1},
             "conference_usage_adds_up": {8: 1},
@@ -79,6 +81,7 @@ CHANGES = {
     "a record again after 8 days": (
         f"{INSERT.format(new=DAYS[9])} FROM call_detail_records WHERE cdr_id = 'nobody-{DAYS[1]}'",
         {
+            WEEKLY: {1: 1, 9: 1},
             "every_record_lies_in_its_partition": {9: 1},
             "room_usage_adds_up": {9: 1},
             "conference_usage_adds_up": {9: 1},
@@ -148,6 +151,18 @@ def test_a_sample_is_short_on_each_day_and_has_the_same_rows_every_time(connecti
     assert (first.count, second.count, {finding.count for finding in others}) == (20, 20, {0})
     assert first.sample == [{"cdr_id": f"odd-{number:03d}", "lost_fields": "sip"} for number in range(0, 20, 2)]
     assert second.sample == [{"cdr_id": f"odd-{number:03d}", "lost_fields": "sip"} for number in range(1, 21, 2)]
+
+
+def test_long_texts_are_cut_in_a_sample(connection: Connection) -> None:
+    run(
+        connection,
+        "INSERT INTO call_detail_records BY NAME "
+        "SELECT $day AS usage_date, repeat('long', 1000) AS cdr_id, 'sip' AS lost_fields",
+        day=FIRST,
+    )
+    (check,) = (check for check in CALL_DETAIL_RECORDS.checks if check.name == "no_field_was_lost_to_its_type")
+    (finding,) = look(connection, CALL_DETAIL_RECORDS, [check], [FIRST])
+    assert finding.sample == [{"cdr_id": "long" * 50, "lost_fields": "sip"}]
 
 
 def test_days_of_which_a_table_lost_every_row_are_looked_at(warehouse: Warehouse, connection: Connection) -> None:
