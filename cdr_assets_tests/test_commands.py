@@ -53,7 +53,7 @@ def true_records(*days: date) -> list[Record]:
 def temporary_files(data_dir: Path) -> list[str]:
     """Files on disk that are not meant to stay."""
     lasting = re.compile(
-        r"account|"
+        r"account|pace(\.lock)?|"
         r"landing/usage_date=[^/]+/[^/]+\.ndjson\.zst|landing/(\.staging|\.locks/[^/]+)\.lock|quarantine/.+\.txt"
         r"|built/.+|published/\w+/[-\d]+\.parquet|cdr\.duckdb(\.lock)?|runs/[^/]+\.lock"
     )

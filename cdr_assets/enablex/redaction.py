@@ -67,10 +67,10 @@ def _end(text: str, start: int, secret: Sequence[_Character]) -> int:
     # One spelling can begin like another, "&amp;" like "&", so a character can end at several places.
     ends, beginning = {start}, 0
     for count, character in enumerate(secret):
-        if count == MIN_BEGINNING:
-            cut = text.find(ELLIPSIS, start)
-        if count >= MIN_BEGINNING and any(end == cut or _BEGUN_ESCAPE.fullmatch(text, end, cut) for end in ends):
-            beginning = cut
+        if count >= MIN_BEGINNING:
+            cuts = ((end, text.find(ELLIPSIS, end)) for end in ends)
+            cut = (cut for end, cut in cuts if end == cut or _BEGUN_ESCAPE.fullmatch(text, end, cut))
+            beginning = max(beginning, *cut, 0)
         ends = {after for end in ends for after in character.ends(text, end)}
         if not ends:
             return beginning
