@@ -31,9 +31,11 @@ def console_script(name: str, *arguments: str) -> list[str]:
 
 def python_function(name: str, module: str, function: str, *arguments: str) -> list[str]:
     """The command line that runs a function of a module as the command `name`, and exits with what it returns."""
-    # Unlike a script, -c and -m look for modules in the current folder first.
+    # Unlike a script, -c looks for modules in the current folder first. Dagster drops the first folder, since for a
+    # script that is the script's own.
     call = (
-        f"import sys; sys.path[:] = filter(None, sys.path); sys.argv[0] = {name!r}; "
+        "import os, sys; sys.path[:] = [os.path.dirname(sys.executable), *filter(None, sys.path)]; "
+        f"sys.argv[0] = {name!r}; "
         f"from {module} import {function} as main; sys.exit(main())"
     )
     return [sys.executable, "-c", call, *arguments]

@@ -498,3 +498,21 @@ def test_a_workspace_names_the_code_location(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {
         "load_from": [{"grpc_server": {"socket": "s", "location_name": "cdr_assets"}}]
     }
+
+
+def test_a_command_finds_modules_where_a_script_would(tmp_path: Path) -> None:
+    """Not in the current folder, and in PYTHONPATH, also after Dagster has dropped the folder of the script."""
+    (tmp_path / "on_path").mkdir()
+    (tmp_path / "on_path" / "tellers.py").write_text("import json, sys\ndef tell(): print(json.dumps(sys.path))\n")
+    done = subprocess.run(
+        processes.python_function("tell", "tellers", "tell"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "on_path")},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    script_folder, *others = json.loads(done.stdout)
+    assert script_folder == str(Path(sys.executable).parent)
+    assert others[0] == str(tmp_path / "on_path")
+    assert not {"", str(tmp_path)}.intersection(others)

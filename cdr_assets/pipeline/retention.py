@@ -6,19 +6,29 @@ materialization of a partition, or the newest evaluation of a check.
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import dagster as dg
 from dagster import RunsFilter
 
-from cdr_assets.pipeline.project_runs import FINISHED, is_of_this_project
+from cdr_assets.pipeline.live_run import UNAVAILABLE_TAG
+from cdr_assets.pipeline.project_runs import FINISHED, IN_FLIGHT, is_of_this_project
 
 MAX_RUNS_PER_TICK = 200
 MAX_SECONDS_PER_TICK = 20.0
 """A sensor's tick has a minute."""
+
+SECONDS_TO_LOCK = 10.0
+
+WASTED_BYTES = 32 << 20
+"""The index is rewritten when it has so much unused space, and no more in use than that. Dagster uses the space of
+deleted events again, so that it grows only when far more was deleted than comes."""
 
 
 @dataclass
@@ -59,6 +69,70 @@ def delete_old_runs(
     if len(records) < max_runs:
         portion.resume_after = None
     return portion
+
+
+def delete_failed_tries(instance: dg.DagsterInstance, after: datetime, before: datetime) -> int:
+    """Deletes runs of that time which failed since EnableX was unavailable; returns how many.
+
+    While EnableX is down, there are hundreds of them in a day, and each says the same.
+    """
+    failed = RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=after, updated_before=before)
+    deadline, deleted = time.monotonic() + MAX_SECONDS_PER_TICK, 0
+    for record in instance.get_run_records(failed, order_by="update_timestamp", ascending=True):
+        run = record.dagster_run
+        if time.monotonic() > deadline:
+            break
+        if run.tags.get(UNAVAILABLE_TAG) and is_of_this_project(run) and not _holds_newest_state(instance, run.run_id):
+            _delete(instance, run.run_id)
+            deleted += 1
+    return deleted
+
+
+def delete_old_check_results(instance: dg.DagsterInstance, before: datetime) -> int:
+    """Deletes the results of checks from before `before`, except the newest of each check; returns how many.
+
+    Dagster leaves them when it deletes their runs. Does nothing where Dagster's state is not in SQLite.
+    """
+    with _index(instance) as index:
+        if index is None:
+            return 0
+        # The newest of each kind, so that a run that only planned to evaluate a check hides no result.
+        return index.execute(
+            "DELETE FROM asset_check_executions WHERE create_timestamp < ? AND id NOT IN "
+            "(SELECT max(id) FROM asset_check_executions GROUP BY asset_key, check_name, partition, execution_status)",
+            [before.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")],
+        ).rowcount
+
+
+def compact_index(instance: dg.DagsterInstance) -> bool:
+    """Rewrites the index of events without its unused space, if that is most of it; returns whether it did.
+
+    Does nothing while runs are in flight: they would wait. Dagster's other processes do so for about a second.
+    """
+    with _index(instance) as index:
+        if index is None or instance.get_runs_count(RunsFilter(statuses=IN_FLIGHT)):
+            return False
+        ((page_bytes,),) = index.execute("PRAGMA page_size")
+        ((pages,),) = index.execute("PRAGMA page_count")
+        ((unused,),) = index.execute("PRAGMA freelist_count")
+        if unused * page_bytes < WASTED_BYTES or unused * 2 < pages:
+            return False
+        with suppress(sqlite3.OperationalError):  # Somebody writes: there is another tick in an hour.
+            index.execute("VACUUM")
+            return True
+        return False
+
+
+@contextmanager
+def _index(instance: dg.DagsterInstance) -> Iterator[sqlite3.Connection | None]:
+    """Dagster's index of events and checks; None where that is not SQLite on the disk."""
+    path_for_shard = getattr(instance.event_log_storage, "path_for_shard", None)
+    if path_for_shard is None:
+        yield None
+        return
+    # Each statement is a transaction of its own.
+    with closing(sqlite3.connect(path_for_shard("index"), timeout=SECONDS_TO_LOCK, isolation_level=None)) as index:
+        yield index
 
 
 def delete_old_tick_logs(instance: dg.DagsterInstance, repository: str, before: datetime) -> None:

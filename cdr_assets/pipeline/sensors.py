@@ -38,7 +38,13 @@ from cdr_assets.pipeline.project_runs import (
 )
 from cdr_assets.pipeline.quiet import QuietTick, folder_state
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
-from cdr_assets.pipeline.retention import delete_old_runs, delete_old_tick_logs
+from cdr_assets.pipeline.retention import (
+    compact_index,
+    delete_failed_tries,
+    delete_old_check_results,
+    delete_old_runs,
+    delete_old_tick_logs,
+)
 from cdr_assets.pipeline.scheduling import (
     ACCOUNT_ERROR_COOLDOWN,
     AccountError,
@@ -239,15 +245,19 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
         if not keep_days:
             return dg.SkipReason("every run is kept: CDR_KEEP_RUNS_DAYS is 0")
         # The failures of the last days decide when a day is tried again.
-        before = clock.now() - max(DAY * keep_days, FAILURES_REMEMBERED)
+        decided = clock.now() - FAILURES_REMEMBERED
+        before = min(clock.now() - DAY * keep_days, decided)
         resume_after = datetime.fromisoformat(context.cursor) if context.cursor else None
         portion = delete_old_runs(context.instance, before, resume_after)
+        tries = delete_failed_tries(context.instance, before, decided)
+        delete_old_check_results(context.instance, before)
+        compact_index(context.instance)
         if context.repository_name:
             delete_old_tick_logs(context.instance, context.repository_name, before)
         context.update_cursor(portion.resume_after.isoformat() if portion.resume_after else "")
         return dg.SkipReason(
             f"{portion.deleted} runs from before {before:%Y-%m-%d} deleted; {portion.kept} kept, since they hold the "
-            "newest state of a day or a check"
+            f"newest state of a day or a check; {tries} newer ones deleted, since EnableX was unavailable"
         )
 
     return sensor

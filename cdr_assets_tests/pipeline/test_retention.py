@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import dagster as dg
 import pytest
 
 from cdr_assets.days import DAY, days_between
+from cdr_assets.pipeline import retention
 from cdr_assets.pipeline.resources import Clock
-from cdr_assets.pipeline.retention import delete_old_runs
+from cdr_assets.pipeline.retention import compact_index, delete_old_runs
 from cdr_assets.sandbox.server import Sandbox
+from cdr_assets.settings import KEEP_RUNS_DAYS
 from cdr_assets_tests.expected import TABLES
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, record
@@ -118,6 +122,104 @@ def test_old_runs_are_looked_at_in_portions_and_then_from_the_beginning(on_disk:
         portions.append((portion.deleted, portion.kept, resume_after is None))
     assert portions == [(2, 0, False), (1, 1, False), (0, 0, True)]
     assert [run.run_id for run in on_disk.instance.get_runs()] == [newest.run_id]
+
+
+def test_a_year_at_default_settings_takes_less_than_300_megabytes(on_disk: Location, script: Script) -> None:
+    """Four runs a day over three settling days; of old runs, one a day stays: the last one of each day."""
+
+    def bytes_after(number: int) -> int:
+        for day in WEEK[:3]:
+            script.holds(day, *(record(f"{day}-{each}", day) for each in range(number)))
+        assert on_disk.run(WEEK[0], WEEK[2]).success
+        home = Path(on_disk.instance.root_directory)
+        return sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+
+    first = bytes_after(1)
+    bytes_after(2)
+    run = (bytes_after(3) - first) / 2
+    days, ticks = KEEP_RUNS_DAYS.default, 20_000_000
+    assert 100_000 < run < 500_000
+    assert (4 * days + 365 - days) * run + ticks < 300_000_000
+
+
+def index(location: Location) -> Path:
+    return Path(location.instance.root_directory) / "history" / "runs" / "index.db"
+
+
+def check_results(location: Location) -> int:
+    with closing(sqlite3.connect(index(location))) as connection:
+        return int(connection.execute("SELECT count(*) FROM asset_check_executions").fetchone()[0])
+
+
+def test_old_results_of_checks_go_and_the_newest_of_each_stays(on_disk: Location, script: Script) -> None:
+    for day in WEEK[:2]:
+        script.holds(day, record(str(day), day))
+    assert on_disk.run(FIRST).success
+    one_of_each = check_results(on_disk)
+    for day in (WEEK[1], FIRST, FIRST):
+        assert on_disk.run(day, replace=True).success
+    before = known(on_disk)
+    tick(on_disk, 89)
+    assert check_results(on_disk) == 4 * one_of_each
+    tick(on_disk, 91)
+    assert check_results(on_disk) == one_of_each
+    assert known(on_disk) == before
+
+
+def test_runs_that_failed_since_enablex_was_unavailable_go_after_a_week(on_disk: Location, script: Script) -> None:
+    script.answers_with(FIRST, answer(b"", 500, {"Retry-After": "86400"}))
+    tries = {on_disk.run(FIRST).run_id for _ in range(2)}
+    script.answers_with(FIRST, answer(b"", 404))
+    other = on_disk.run(FIRST).run_id
+    # A range that had done a day before it failed holds that day's newest state.
+    script.holds(FIRST, record("a", FIRST))
+    script.answers_with(WEEK[1], answer(b"", 500, {"Retry-After": "86400"}))
+    half_done = on_disk.run(FIRST, WEEK[1]).run_id
+    tick(on_disk, 7.9)
+    assert {run.run_id for run in on_disk.instance.get_runs()} == {*tries, other, half_done}
+    assert tick(on_disk, 8.1).skip_message.endswith("2 newer ones deleted, since EnableX was unavailable")
+    assert {run.run_id for run in on_disk.instance.get_runs()} == {other, half_done}
+
+
+@pytest.fixture
+def wasted(on_disk: Location, script: Script, monkeypatch: pytest.MonkeyPatch) -> Location:
+    """Dagster's state with a megabyte of unused space in its index."""
+    monkeypatch.setattr(retention, "WASTED_BYTES", 1 << 19)
+    monkeypatch.setattr(retention, "SECONDS_TO_LOCK", 0.1)
+    script.holds(FIRST, record("a", FIRST))
+    assert on_disk.run(FIRST).success
+    with closing(sqlite3.connect(index(on_disk), isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE filler AS SELECT zeroblob(2000000) AS bytes")
+        connection.execute("DROP TABLE filler")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return on_disk
+
+
+def test_unused_space_of_the_index_is_given_back(wasted: Location) -> None:
+    before, size = known(wasted), index(wasted).stat().st_size
+    tick(wasted, 0)
+    assert compact_index(wasted.instance) is False
+    with closing(sqlite3.connect(index(wasted))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert index(wasted).stat().st_size < size - 1_900_000
+    assert known(wasted) == before
+
+
+def test_the_index_stays_as_it_is_while_runs_are_in_flight_or_somebody_writes(wasted: Location) -> None:
+    with closing(sqlite3.connect(index(wasted), isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert compact_index(wasted.instance) is False
+        writer.execute("ROLLBACK")
+    job = wasted.definitions.resolve_job_def("daily_cdr")
+    run = wasted.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert compact_index(wasted.instance) is False
+    wasted.instance.report_run_failed(run)
+    assert compact_index(wasted.instance) is True
+
+
+def test_state_that_is_not_in_sqlite_is_left_alone(location: Location) -> None:
+    assert retention.delete_old_check_results(location.instance, datetime.now(timezone.utc)) == 0
+    assert compact_index(location.instance) is False
 
 
 def test_old_logs_of_ticks_go_with_the_runs(on_disk: Location) -> None:
