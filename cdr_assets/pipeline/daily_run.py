@@ -144,10 +144,12 @@ class DailyRun:
                 continue
             with self._lease.connection() as connection:
                 days = self._warehouse.days(connection, table)
-            for some_days in ranges(days):
-                self._look_at(table, [check for check in wanted if not check.over_all_days], some_days)
-            if days:
-                self._look_at(table, [check for check in wanted if check.over_all_days], list(days))
+            of_some_days = [check for check in wanted if not check.over_all_days]
+            over_all_days = [check for check in wanted if check.over_all_days]
+            for some_days in ranges(days) if of_some_days else ():
+                self._look_at(table, of_some_days, some_days)
+            if over_all_days and days:
+                self._look_at(table, over_all_days, list(days))
 
     def _look_at(self, table: Table, checks: Collection[Check], days: Sequence[date]) -> None:
         """Evaluates the checks over a range of days. Other processes get the warehouse from one range to the next."""

@@ -113,16 +113,14 @@ def _sampled(row: Row) -> Row:
 
 def keep(connection: Connection, findings: Sequence[Finding], now: datetime) -> Kept:
     """Replaces the kept findings of these checks on these days. `now` is UTC."""
+    if not findings:
+        return Kept([], set())
     still_open, changed_days = [], set[date]()
     days = [finding.usage_date for finding in findings]
-    kept = (
-        {
-            (row["usage_date"], row["asset"], row["check_name"]): row
-            for row in run(connection, CHECK_FINDINGS.sql("of_days"), first_date=min(days), last_date=max(days))
-        }
-        if days
-        else {}
-    )
+    kept = {
+        (row["usage_date"], row["asset"], row["check_name"]): row
+        for row in run(connection, CHECK_FINDINGS.sql("of_days"), first_date=min(days), last_date=max(days))
+    }
     for finding in findings:
         former = kept.get((finding.usage_date, finding.asset, finding.check.name), {})
         if former or finding.count:
