@@ -231,6 +231,18 @@ def test_processes_that_start_together_on_an_empty_home_all_find_it_ready(tmp_pa
         assert ready.get_runs_count() == 0
 
 
+def test_the_daemon_runs_only_the_threads_that_have_work(tmp_path: Path) -> None:
+    instance.prepare(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as dagster:
+        assert set(dagster.get_required_daemon_types()) == {
+            "SENSOR",
+            "BACKFILL",
+            "SCHEDULER",
+            "QUEUED_RUN_COORDINATOR",
+            "MONITORING",
+        }
+
+
 def test_the_settings_of_a_home_are_left_as_they_are(tmp_path: Path) -> None:
     settings = tmp_path / "dagster.yaml"
     settings.write_text("telemetry: {enabled: false}\n")

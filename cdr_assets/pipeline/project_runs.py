@@ -93,6 +93,8 @@ def _report_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         # The sensors request the days that are left; a retry by Dagster itself would do them a second time.
         tags["dagster/max_retries"] = "0"
         message += " Its days are free; the sensors request those that are not done."
+    else:
+        message += " Nothing retries it: launch it again."
     instance.add_run_tags(run.run_id, tags)
     instance.report_run_failed(run, message)
 

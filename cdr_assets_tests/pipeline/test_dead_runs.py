@@ -273,6 +273,14 @@ def test_a_run_that_never_came_to_its_step_is_dead_after_two_minutes(
     assert location.instance.get_runs()[0].status == DagsterRunStatus.FAILURE
 
 
+def test_a_killed_job_on_demand_is_reported_and_is_to_be_launched_again(location: Location) -> None:
+    job = location.definitions.resolve_job_def("fetch_room")
+    run = location.instance.create_run_for_job(job, status=DagsterRunStatus.STARTED)
+    assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == [run.run_id]
+    messages = [event.message for event in location.instance.all_logs(run.run_id)]
+    assert any(message.endswith("Nothing retries it: launch it again.") for message in messages)
+
+
 def test_a_run_that_waits_in_the_queue_is_not_dead(location: Location) -> None:
     repository = RemoteRepositoryOrigin(
         ManagedGrpcPythonEnvCodeLocationOrigin(
