@@ -41,6 +41,11 @@ def assert_exports_are_the_tables(data_dir: Path) -> None:
     assert others == []
 
 
+def without_times(rows: Iterable[Row]) -> list[Row]:
+    """The rows without the columns that say when something landed."""
+    return [{name: value for name, value in row.items() if not name.endswith("landed_at")} for row in rows]
+
+
 def in_order(rows: Iterable[Row]) -> list[list[tuple[str, Any]]]:
     return sorted((sorted(row.items()) for row in rows), key=repr)
 

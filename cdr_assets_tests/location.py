@@ -64,7 +64,7 @@ class Location:
         """Every landed file and its content."""
         return {
             str(path.relative_to(self.data_dir)): path.read_bytes()
-            for path in sorted(self.data_dir.glob("landing/usage_date=*/*"))
+            for path in sorted(self.data_dir.glob("landing/usage_date=*/*.zst"))
         }
 
 
