@@ -512,7 +512,7 @@ def test_an_error_stops_the_tables_below(
     assert evaluation.metadata["what_to_do"].value
     assert [asset for asset in ASSETS if str(NEXT) in scripted.materialized_days(asset)] == built
     for table in {*TABLES} - {*built}:
-        assert {row["usage_date"] for row in read(scripted.warehouse, table)} == {DAY}
+        assert NEXT not in {row["usage_date"] for row in read(scripted.warehouse, table)}
 
 
 @pytest.mark.parametrize("other_day", [DAY, NEXT])
@@ -703,7 +703,7 @@ def test_a_day_that_never_landed_is_not_built(location: Location, sandbox: Sandb
     assert f"{DAY} has not landed" in said
     assert "period_cdr" in said
     assert sandbox.requests == []
-    assert [location.materialized_days(table) for table in TABLES] == [set()] * 3
+    assert [location.materialized_days(table) for table in TABLES] == [set()] * len(TABLES)
 
 
 # Days that are current

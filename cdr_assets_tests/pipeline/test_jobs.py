@@ -71,7 +71,9 @@ def paths(sandbox: Sandbox) -> list[str]:
 
 
 def on_disk(location: Location) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in location.data_dir.rglob("*") if path.is_file()}
+    """Every file but the number of the last request, and locks."""
+    files = (path for path in location.data_dir.rglob("*") if path.is_file() and path.name != ".requests")
+    return {str(path): path.read_bytes() for path in files if path.suffix != ".lock"}
 
 
 # Routes
