@@ -198,7 +198,7 @@ CHANGES: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "the statement that types records": (
         ("warehouse/sql/call_detail_records/insert.sql", "    user_role,\n", "    upper(user_role) AS user_role,\n"),
-        ["call_detail_records", "room_usage", "conference_usage"],
+        ["call_detail_records", "record_changes", "room_usage", "conference_usage"],
     ),
     "the columns of a table": (
         ("warehouse/sql/conference_usage/table.sql", "connections BIGINT,", "connections HUGEINT,"),
@@ -206,7 +206,7 @@ CHANGES: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "a macro": (
         ("warehouse/sql/macros.sql", "+ 59) // 60", "+ 29) // 60"),
-        ["call_detail_records", "room_usage", "conference_usage"],
+        ["call_detail_records", "record_changes", "room_usage", "conference_usage"],
     ),
     "a check": (("warehouse/sql/room_usage/room_usage_adds_up.sql", "connections_in_usage", "in_usage"), []),
     "a comment": (("warehouse/sql/room_usage/insert.sql", "-- One row per app", "-- A row per app"), []),
