@@ -76,7 +76,7 @@ def staged_answer(
     zone: LandingZone, attempts: Attempts, route: str, days: Sequence[date] = (), replace: bool = False
 ) -> Iterator[Staged]:
     """The answer of the first attempt that is whole and good, in a staging folder that is removed at the end."""
-    with zone.staging(days) as folder:
+    with _naming_the_disk(zone), zone.staging(days) as folder:
         staged = Staged(zone, folder, route, days, replace)
         for attempt in attempts:
             with attempt as batches:
@@ -84,6 +84,17 @@ def staged_answer(
         if not staged.is_whole:
             raise ValueError("the attempts ended without a whole answer, which is not the same as no records")
         yield staged
+
+
+@contextmanager
+def _naming_the_disk(zone: LandingZone) -> Iterator[None]:
+    """An error of the system that names no file, such as a full disk, names the landing zone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(zone.landing)
+        raise
 
 
 def commit(zone: LandingZone, staged: Staged) -> IngestResult:

@@ -16,7 +16,7 @@ from cdr_assets.pipeline.daily_run import Outcome
 from cdr_assets.pipeline.live_run import ENABLEX_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
 
-LANDING_CODE_VERSION = "1"
+LANDING_CODE_VERSION = "2"
 """To be changed when the same answer would land as other bytes."""
 
 PARENT_RUN_TAG = "dagster/parent_run_id"

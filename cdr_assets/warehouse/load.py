@@ -61,10 +61,10 @@ def load_records(connection: Connection, table: Table, usage_date: date, landed:
 def _already_loaded(
     connection: Connection, table: Table, usage_date: date, landed: LandedFiles, files: Sequence[LandedFile]
 ) -> int:
-    """How many of the files, from the oldest on, the rows of the day were built from; 0 if it must be
-    built anew.
+    """How many of the files, from the oldest on, the day's rows hold already; 0 if all of them are to be typed.
 
-    When only newer files have landed since, their records are all that is to be typed.
+    It is not 0 if the build log says that the rows were built from these files by the table's present SQL, and newer
+    files have landed since.
     """
     logged = {
         row["landing_version"]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import resource
+import signal
 from collections.abc import Iterator, Sequence
 from datetime import date
+from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from threading import Barrier, Thread
@@ -314,6 +318,32 @@ def test_files_of_earlier_versions_stay_readable(zone: LandingZone) -> None:
     assert fetch(zone, record("a", name="new")).changes == {DAY: Change()}
     assert fetch(zone, record("a", name="newer"), record("b")).changes == {DAY: Change(new=1, changed=1)}
     assert [json.loads(text)["name"] for text in history(log(zone))["a"]] == ["old", "new", "newer"]
+
+
+def write_to_a_full_disk(folder: Path, said: Connection) -> None:
+    # Stands for a full disk: nothing longer than this can be written, whatever the file.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+    random = Random(1)
+    many = [record(str(number), text=str(random.random())) for number in range(2_000)]
+    try:
+        fetch(LandingZone(folder), *many)
+    except OSError as error:
+        said.send(str(error))
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(zone: LandingZone) -> None:
+    fetch(zone, record("a"))
+    context = multiprocessing.get_context("spawn")
+    hears, said = context.Pipe(duplex=False)
+    process = context.Process(target=write_to_a_full_disk, args=(zone.landing.parent, said))
+    process.start()
+    said.close()
+    assert str(zone.landing) in hears.recv()
+    process.join()
+    assert [cdr_id for cdr_id, _ in log(zone)] == ["a"]
+    assert not list(zone.landing.glob(".staging-*/"))
+    assert fetch(zone, record("a"), record("b")).changes == {DAY: Change(new=1)}
 
 
 # Sets of hashes
