@@ -154,6 +154,11 @@ def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
         ({"room": {"duration": "abc"}}, "room_duration_s"),
         ({"room": {"duration": "12.5", "connect_dt": "yesterday"}}, "room_connect_dt"),
         ({"room": {"disconnect_dt": "infinity"}}, "room_disconnect_dt"),
+        (
+            {"room": {"connect_dt": "20261-11-02T10:00:00Z", "disconnect_dt": "-infinity"}},
+            "room_connect_dt, room_disconnect_dt",
+        ),
+        ({"room": {"connect_dt": "9999-12-31T23:59:59.999999Z", "disconnect_dt": "9999-12-31T23:59:59.999999Z"}}, None),
         ({"room": {"duration": "", "connect_dt": ""}}, None),
         ({"sip": "perhaps", "published_track": {"audio": "true", "video": [1]}}, "published_video, sip"),
         ({"room": {"duration": 1e300}}, "room_duration_s"),

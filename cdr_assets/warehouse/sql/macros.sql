@@ -2,23 +2,19 @@
 
 -- A time given as text, in UTC; NULL if it is not a time. A plain cast to TIMESTAMP would silently drop an offset, and
 -- one to TIMESTAMPTZ would read a time without an offset in the session's own zone.
--- 'infinity' is a time for DuckDB. It is left out by its text, since a nullif() around the CASE would plan it four times.
+-- Only a text that begins with a year of four digits is tried: for DuckDB 'infinity', 'now' and the year 20261 are times,
+-- which readers of the tables cannot hold. The text is looked at, since a check of the time would plan the CASE twice.
 CREATE OR REPLACE TEMP MACRO utc(given) AS CASE
-    WHEN given ILIKE '%inf%' THEN NULL
+    WHEN given NOT LIKE '____-%' THEN NULL
     WHEN given LIKE '%Z' THEN try_cast(given AS TIMESTAMP)
     WHEN regexp_matches(given, ':\d\d(\.\d+)?[+-]\d\d(:?\d\d)?$')
         THEN make_timestamp(epoch_us(try_cast(upper(given) AS TIMESTAMPTZ)))
     ELSE try_cast(upper(given) AS TIMESTAMP)
 END;
 
--- A time in seconds; NULL if it is negative or longer than 31 days, so that no sum overflows its column.
-CREATE OR REPLACE TEMP MACRO within_31_days(seconds) AS CASE WHEN seconds BETWEEN 0 AND 2_678_400 THEN seconds END;
-
--- Seconds and minutes given as text; NULL if they are no number, negative, or longer than 31 days.
-CREATE OR REPLACE TEMP MACRO seconds_given(given) AS within_31_days(try_cast(given AS DECIMAL(18,3)));
-CREATE OR REPLACE TEMP MACRO minutes_given(given) AS CASE
-    WHEN try_cast(given AS DECIMAL(18,3)) BETWEEN 0 AND 44_640 THEN try_cast(given AS DECIMAL(18,3))
-END;
+-- A time in seconds or in minutes; NULL if it is negative or longer than 31 days, so that no sum overflows its column.
+CREATE OR REPLACE TEMP MACRO within_31_days_s(seconds) AS CASE WHEN seconds BETWEEN 0 AND 2_678_400 THEN seconds END;
+CREATE OR REPLACE TEMP MACRO within_31_days_min(minutes) AS CASE WHEN minutes BETWEEN 0 AND 44_640 THEN minutes END;
 
 -- Whose connection a record is: the user's reference, else the name, else the record itself.
 CREATE OR REPLACE TEMP MACRO participant(user_ref, user_name, cdr_id) AS

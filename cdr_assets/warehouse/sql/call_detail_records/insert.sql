@@ -109,14 +109,14 @@ typed AS (
         utc(sigserver_connect_dt) AS typed_sigserver_connect_dt,
         utc(sigserver_disconnect_dt) AS typed_sigserver_disconnect_dt,
         try_cast(room_duration_s AS DECIMAL(18,3)) AS typed_room_duration_s,
-        seconds_given(sigserver_duration_s) AS typed_sigserver_duration_s,
-        seconds_given(hold_duration_s) AS typed_hold_duration_s,
-        minutes_given(subscribed_minutes) AS typed_subscribed_minutes,
-        minutes_given(published_minutes) AS typed_published_minutes,
-        minutes_given(screen_minutes) AS typed_screen_minutes,
-        minutes_given(connect_minutes) AS typed_connect_minutes,
-        minutes_given(connect_minutes_cal) AS typed_connect_minutes_cal,
-        minutes_given(room_connect_minutes) AS typed_room_connect_minutes,
+        try_cast(sigserver_duration_s AS DECIMAL(18,3)) AS typed_sigserver_duration_s,
+        try_cast(hold_duration_s AS DECIMAL(18,3)) AS typed_hold_duration_s,
+        try_cast(subscribed_minutes AS DECIMAL(18,3)) AS typed_subscribed_minutes,
+        try_cast(published_minutes AS DECIMAL(18,3)) AS typed_published_minutes,
+        try_cast(screen_minutes AS DECIMAL(18,3)) AS typed_screen_minutes,
+        try_cast(connect_minutes AS DECIMAL(18,3)) AS typed_connect_minutes,
+        try_cast(connect_minutes_cal AS DECIMAL(18,3)) AS typed_connect_minutes_cal,
+        try_cast(room_connect_minutes AS DECIMAL(18,3)) AS typed_room_connect_minutes,
         try_cast(published_audio AS BOOLEAN) AS typed_published_audio,
         try_cast(published_data AS BOOLEAN) AS typed_published_data,
         try_cast(published_video AS BOOLEAN) AS typed_published_video,
@@ -128,7 +128,16 @@ typed AS (
 
 timed AS (
     SELECT
-        *,
+        * REPLACE (
+            within_31_days_s(typed_sigserver_duration_s) AS typed_sigserver_duration_s,
+            within_31_days_s(typed_hold_duration_s) AS typed_hold_duration_s,
+            within_31_days_min(typed_subscribed_minutes) AS typed_subscribed_minutes,
+            within_31_days_min(typed_published_minutes) AS typed_published_minutes,
+            within_31_days_min(typed_screen_minutes) AS typed_screen_minutes,
+            within_31_days_min(typed_connect_minutes) AS typed_connect_minutes,
+            within_31_days_min(typed_connect_minutes_cal) AS typed_connect_minutes_cal,
+            within_31_days_min(typed_room_connect_minutes) AS typed_room_connect_minutes
+        ),
         coalesce(
             typed_room_duration_s,
             try_cast(
@@ -166,7 +175,7 @@ SELECT
     typed_room_disconnect_dt AS room_disconnect_dt,
     typed_sigserver_connect_dt AS sigserver_connect_dt,
     typed_sigserver_disconnect_dt AS sigserver_disconnect_dt,
-    within_31_days(time_in_room_s) AS room_duration_s,
+    within_31_days_s(time_in_room_s) AS room_duration_s,
     typed_sigserver_duration_s AS sigserver_duration_s,
     typed_hold_duration_s AS hold_duration_s,
     typed_subscribed_minutes AS subscribed_minutes,
@@ -195,7 +204,7 @@ SELECT
         lost('sigserver_disconnect_dt', sigserver_disconnect_dt, typed_sigserver_disconnect_dt),
         coalesce(
             lost('room_duration_s', room_duration_s, typed_room_duration_s),
-            CASE WHEN time_in_room_s IS NOT NULL AND within_31_days(time_in_room_s) IS NULL THEN 'room_duration_s' END
+            CASE WHEN time_in_room_s IS NOT NULL AND within_31_days_s(time_in_room_s) IS NULL THEN 'room_duration_s' END
         ),
         lost('sigserver_duration_s', sigserver_duration_s, typed_sigserver_duration_s),
         lost('hold_duration_s', hold_duration_s, typed_hold_duration_s),
