@@ -131,15 +131,11 @@ def read_versions(
 
 
 def has_texts(connection: Connection, usage_date: date) -> bool:
-    """Whether the load of the day, on this connection, has left the texts of all versions in `landed_versions`."""
+    """Whether the load of the day, on this connection, has left the texts of all its versions in `landed_versions`."""
     if not run(connection, "FROM duckdb_tables() WHERE temporary AND table_name = 'landed_versions'"):
         return False
-    (found,) = run(
-        connection,
-        "SELECT count(record) > 0 AS has_texts FROM landed_versions WHERE built_for = $usage_date",
-        usage_date=usage_date,
-    )
-    return bool(found["has_texts"])
+    (found,) = run(connection, read_sql("call_detail_records/without_texts"), usage_date=usage_date)
+    return not found["records"]
 
 
 def _keep_newest_versions(

@@ -218,6 +218,15 @@ def test_each_changed_field_of_a_later_version_has_a_row(account: Account) -> No
     assert b"secret" not in account.warehouse.path.read_bytes()
 
 
+def test_changes_of_earlier_answers_stay_when_a_later_one_changes_other_records(account: Account) -> None:
+    for names in ("xx", "yx", "yy", "yy"):
+        a, b = (record(cdr_id, user={"name": name}) for cdr_id, name in zip("ab", names, strict=True))
+        account.answer(a, b, record(f"late {names}"), day=DAY)
+        account.catch_up()
+    found = {(row["cdr_id"], row["version"], row["field"]) for row in account.rows("record_changes")}
+    assert found == {("a", 2, "user.name"), ("b", 2, "user.name")}
+
+
 def test_a_record_that_moved_tells_so_under_its_new_day(account: Account) -> None:
     account.answer(record("a"), day=DAY)
     account.answer(record("a", DAYS[1]), day=DAYS[1])
