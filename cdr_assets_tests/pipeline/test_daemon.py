@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,13 +34,6 @@ DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr
 SENSORS = ("closed_days", "settling_days", "landed_days")
 DAYS = 4
 DEADLINE_S = 150
-QUEUE = """
-run_coordinator:
-  module: dagster
-  class: QueuedRunCoordinator
-  config:
-    dequeue_interval_seconds: 1
-"""
 
 
 @cache
@@ -99,10 +91,11 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def write_settings(home: Path) -> None:
-    shutil.copy(CHECKOUT / "cdr_assets" / "dagster.yaml", home)
-    with (home / "dagster.yaml").open("a") as settings:
-        # A queued run is launched within a second, not within five.
-        settings.write(QUEUE)
+    settings = (CHECKOUT / "cdr_assets" / "dagster.yaml").read_text()
+    # A queued run is launched within a second.
+    hasty = settings.replace("dequeue_interval_seconds: 10", "dequeue_interval_seconds: 1")
+    assert hasty != settings
+    (home / "dagster.yaml").write_text(hasty)
 
 
 @pytest.fixture
