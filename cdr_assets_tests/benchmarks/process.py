@@ -105,4 +105,4 @@ def serving(folder: Path) -> Iterator[str]:
             assert server.stdout is not None
             yield f"http://127.0.0.1:{int(server.stdout.readline())}"
         finally:
-            server.terminate()
+            server.kill()
