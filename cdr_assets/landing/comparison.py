@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO
 
-from cdr_assets.landing.files import DamagedFile, LandedFile, ids_of
+from cdr_assets.landing.files import DamagedFile, LandedFile, ids_of, texts
 from cdr_assets.landing.hashes import Hashes
 from cdr_assets.landing.moved import MovedRecords
 
@@ -30,8 +30,8 @@ class Comparison:
     """The records of an answer on one day, compared with the landed files of the day. Use it as a context manager.
 
     A record is known if its newest version landed with the same bytes. For an answer that covers the day, some such
-    answer must have had the record before: only then can a later one tell that it vanished. `moved` are ids whose
-    newest version lies under another day: their records are never known.
+    answer must have had the record before: only then can a later one tell that it vanished. A record that may have
+    `moved` to another day is not known, unless it came back after the request that moved it.
 
     The files stay open, so that what is read does not change. Raises DamagedFile when one is not what landed.
     """
@@ -93,8 +93,7 @@ class Comparison:
     def known_so_far(self) -> Iterator[tuple[bytes, list[str]]]:
         """The part of the answer that was compared as bytes before the files turned out to be damaged, and its ids."""
         if self._same and not self._is_indexed:
-            for lines in self._same.seen():
-                yield b"\n".join([*lines, b""]), ids_of(lines)
+            yield from texts(self._same.seen())
 
     def counts(self) -> Counts:
         """How the answer differs, once it has been read to its end."""
@@ -201,7 +200,7 @@ class _SameText:
         self._file, self._content = file, content
         self._blocks = file.blocks(content)
         self._ahead = b""
-        self._length = self._lines = 0
+        self._lines = 0
         self._still = True
 
     def goes_on(self, text: bytes, lines: int, may_go_on: bool) -> bool:
@@ -221,7 +220,6 @@ class _SameText:
         self._still = ahead.startswith(text)
         if self._still:
             self._ahead = ahead[len(text) :]
-            self._length += len(text)
             self._lines += lines
         return self._still
 

@@ -152,6 +152,12 @@ def split_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
             yield lines
 
 
+def texts(batches: Iterable[Sequence[bytes]]) -> Iterator[tuple[bytes, list[str]]]:
+    """Batches of lines, each as one text and its ids."""
+    for lines in batches:
+        yield b"\n".join([*lines, b""]), ids_of(lines)
+
+
 class _Head(msgspec.Struct, gc=False):
     cdr_id: str | int | float
 

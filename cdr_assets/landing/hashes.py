@@ -1,8 +1,8 @@
 """Sets of hashes of lines and ids: nine bytes each, so that millions of records are compared without holding them.
 
-Two texts with the same hash are taken for the same one. Python's own hash of a text has 64 bits and, unless someone
-turns that off, a key of its own in each process. That a changed record goes unseen because of it has a chance of one in
-a hundred million for a day of a million records of which all changed.
+Two texts with the same hash are taken for the same one. Python's own hash of a text has 64 bits, and another key in
+each process unless someone turns that off. If a million records of a day change, the chance that one goes unseen is
+less than one in ten million.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cdr_assets.enablex.records import Batch
 from cdr_assets.landing.comparison import Comparison, Counts
-from cdr_assets.landing.files import REPLACE, SPILL, DamagedFile, LandedFile, ids_of
+from cdr_assets.landing.files import REPLACE, SPILL, DamagedFile, LandedFile, texts
 from cdr_assets.landing.moved import MovedRecords
 from cdr_assets.landing.staged import Staged
 from cdr_assets.landing.zone import LandingZone
@@ -144,6 +144,6 @@ def _compared(staged: Staged, day: date, older: Sequence[LandedFile]) -> Counts:
     """How an answer that lands whole differs from what landed before."""
     whole = staged.as_landed(day)
     with Comparison(older, day in staged.days, MovedRecords({}, [])) as comparison, whole.path.open("rb") as content:
-        for lines in whole.lines(content):
-            comparison.unknown(b"\n".join([*lines, b""]), ids_of(lines))
+        for text, ids in texts(whole.lines(content)):
+            comparison.unknown(text, ids)
         return comparison.counts()

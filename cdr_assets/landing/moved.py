@@ -37,7 +37,7 @@ class MovedRecords:
 
 def _ids(file: LandedFile) -> Hashes:
     ids = Hashes()
-    # What is wrong with the file is told by the loading of its own day.
+    # Loading that day names the file if it is damaged.
     with suppress(DamagedFile, OSError), file.path.open("rb") as content:
         for lines in file.lines(content):
             ids.update(map(hash, ids_of(lines)))

@@ -13,7 +13,7 @@ import zstandard
 
 from cdr_assets.enablex.records import Batch, Quarantined
 from cdr_assets.landing.comparison import Comparison, Counts
-from cdr_assets.landing.files import DamagedFile, LandedFile, file_name, ids_of
+from cdr_assets.landing.files import DamagedFile, LandedFile, file_name, texts
 from cdr_assets.landing.hashes import Hashes
 from cdr_assets.landing.zone import LandingZone, make_folder, partition_name, sync
 
@@ -118,8 +118,8 @@ class Staged:
             lines_before, ids_before = self._lines.pop(day, 0), self._ids.pop(day, Hashes())
             try:
                 with kept.open("rb") as content, _Writers(self) as writers:
-                    for lines in whole.lines(content):
-                        text, ids = comparison.unknown(b"\n".join([*lines, b""]), ids_of(lines))
+                    for answered in texts(whole.lines(content)):
+                        text, ids = comparison.unknown(*answered)
                         if ids:
                             self._write(writers, day, text, ids)
                     return comparison.counts()
@@ -187,7 +187,7 @@ class _Writers:
         file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
         if path.suffix != ".zst":
             return file
-        # Nearly all records of an answer are of its first day. That file is compressed in a thread of its own.
+        # Nearly all records of an answer are of its first day. That file is compressed in another thread.
         parameters = zstandard.ZstdCompressionParameters.from_level(
             _ZSTD_LEVEL, hash_log=_ZSTD_HASH_LOG, write_checksum=True, threads=0 if self._open else 1
         )

@@ -17,6 +17,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -25,7 +26,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cdr_assets.data_folder import DataFolder
-from cdr_assets.days import DAY
+from cdr_assets.days import DAY, days_between
 from cdr_assets.landing.files import SUFFIX, LandedFile
 from cdr_assets.landing.moved import MovedRecords
 
@@ -111,15 +112,13 @@ class LandingZone:
 
     def moved_records(self, day: date) -> MovedRecords:
         """Records that landed on the day and may lie under another one within a week of it."""
-        near = [day + DAY * number for number in range(-MOVES_WITHIN_DAYS, MOVES_WITHIN_DAYS + 1) if number]
         # A move is noticed when both of its days are loaded.
-        own = min((file.request for file in self._not_loaded(day)), default=None)
-        not_loaded = [
-            file
-            for other in near
-            for file in (self._not_loaded(other) if own is None else self.files(other))
-            if own is None or file.request > min(own, self._loaded(other))
-        ]
+        own = min((file.request for file in self._files_after(day, self._loaded(day))), default=sys.maxsize)
+        week = DAY * MOVES_WITHIN_DAYS
+        not_loaded: list[LandedFile] = []
+        for other in days_between(day - week, day + week):
+            if other != day:
+                not_loaded += self._files_after(other, min(own, self._loaded(other)))
         return MovedRecords(self._noted(day), not_loaded)
 
     def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
@@ -132,9 +131,8 @@ class LandingZone:
         if request != self._loaded(day):
             _write(self._folder(day) / ".loaded", str(request))
 
-    def _not_loaded(self, day: date) -> list[LandedFile]:
-        loaded = self._loaded(day)
-        return [file for file in self.files(day) if file.request > loaded]
+    def _files_after(self, day: date, request: int) -> list[LandedFile]:
+        return [file for file in self.files(day) if file.request > request]
 
     def _noted(self, day: date) -> dict[str, int]:
         with suppress(FileNotFoundError):

@@ -1,14 +1,16 @@
 """Jobs: what can be launched by name, and the schedule of the one that runs by the clock."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from cdr_assets.days import describe_days, parse_day
+from cdr_assets.enablex.client import EnableX, Request
 from cdr_assets.enablex.errors import BadParameter
-from cdr_assets.landing.ingest import IngestResult, ingest
+from cdr_assets.landing.ingest import ingest
 from cdr_assets.pipeline import events
 from cdr_assets.pipeline.assets import tables_from_landing_zone
 from cdr_assets.pipeline.checks import check_named, evaluation
@@ -104,27 +106,14 @@ def fetch_room(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
             given, lacking = ("from_date", "to_date") if config.from_date else ("to_date", "from_date")
             problem = f"{given} is given without {lacking}: give both for a period, or none for all its days"
             raise failure(context, BadParameter(problem))
-        try:
-            with account_client(enablex, landing.zone) as client:
-                if config.from_date and config.to_date:
-                    path, route = f"room-period/{config.room_id}/{config.from_date}/{config.to_date}", "room-period"
-                    request = client.room_period(config.room_id, config.from_date, config.to_date)
-                else:
-                    path, route = f"room/{config.room_id}", "room"
-                    request = client.room(config.room_id)
-                ingested = ingest(landing.zone, request, route)
-        except Exception as error:
-            raise failure(context, error) from without_values(error)
-        landed = events.landed_on_demand(
-            ROOM_CDR,
-            f"GET /cdr/{path}",
-            ingested,
-            landing.zone,
-            live_run.enablex,
-            request.asked,
-            utc_days.start.date(),
-        )
-        report(context, utc_days, ingested, landed)
+        if config.from_date and config.to_date:
+            path = f"room-period/{config.room_id}/{config.from_date}/{config.to_date}"
+            ask = partial(
+                EnableX.room_period, room_id=config.room_id, from_date=config.from_date, to_date=config.to_date
+            )
+        else:
+            path, ask = f"room/{config.room_id}", partial(EnableX.room, room_id=config.room_id)
+        _land(context, utc_days, ROOM_CDR, path, ask, enablex, landing, live_run)
 
     return _job(
         op,
@@ -146,22 +135,8 @@ def fetch_conference(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition
     ) -> None:
         if not config.conf_num.strip():
             raise failure(context, BadParameter("conf_num is empty: give the number of the conference to fetch"))
-        try:
-            with account_client(enablex, landing.zone) as client:
-                request = client.conference(config.conf_num)
-                ingested = ingest(landing.zone, request, "conf")
-        except Exception as error:
-            raise failure(context, error) from without_values(error)
-        landed = events.landed_on_demand(
-            CONFERENCE_CDR,
-            f"GET /cdr/conf/{config.conf_num}",
-            ingested,
-            landing.zone,
-            live_run.enablex,
-            request.asked,
-            utc_days.start.date(),
-        )
-        report(context, utc_days, ingested, landed)
+        ask = partial(EnableX.conference, conf_num=config.conf_num)
+        _land(context, utc_days, CONFERENCE_CDR, f"conf/{config.conf_num}", ask, enablex, landing, live_run)
 
     return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
 
@@ -206,20 +181,36 @@ def acknowledge() -> dg.JobDefinition:
     )
 
 
-def report(
+def _land(
     context: dg.OpExecutionContext,
     utc_days: dg.DailyPartitionsDefinition,
-    ingested: IngestResult,
-    landed: Iterable[dg.AssetMaterialization],
+    asset: str,
+    path: str,
+    ask: Callable[[EnableX], Request],
+    enablex: EnableXResource,
+    landing: LandingResource,
+    live_run: LiveRun,
 ) -> None:
-    """Records in Dagster what the answer brought, for each day that it has records of and that is a partition."""
+    """Lands the answer to `ask`, which asks for `/cdr/<path>`.
+
+    Records in Dagster what it brought, for each day that it has records of and that is a partition.
+    """
+    try:
+        with account_client(enablex, landing.zone) as client:
+            request = ask(client)
+            ingested = ingest(landing.zone, request, route=path.partition("/")[0])
+    except Exception as error:
+        raise failure(context, error) from without_values(error)
+    start = utc_days.start.date()
     context.log.info(
         f"{sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
         f"changed: {describe_days(ingested.changed_days) or 'nothing'}"
     )
-    if early := events.before_start_date(ingested, utc_days.start.date()):
+    if early := events.before_start_date(ingested, start):
         context.log.warning(f"Records from before CDR_START_DATE: {early}")
-    for materialization in landed:
+    for materialization in events.landed_on_demand(
+        asset, f"GET /cdr/{path}", ingested, landing.zone, live_run.enablex, request.asked, start
+    ):
         if utc_days.has_partition_key(str(materialization.partition)):
             context.log_event(materialization)
 

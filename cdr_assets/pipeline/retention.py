@@ -130,7 +130,7 @@ def _index(instance: dg.DagsterInstance) -> Iterator[sqlite3.Connection | None]:
     if path_for_shard is None:
         yield None
         return
-    # Each statement is a transaction of its own.
+    # Each statement is its own transaction.
     with closing(sqlite3.connect(path_for_shard("index"), timeout=SECONDS_TO_LOCK, isolation_level=None)) as index:
         yield index
 

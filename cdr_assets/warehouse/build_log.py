@@ -1,4 +1,4 @@
-"""Which landing files and which SQL each partition was built from, and which Parquet file was made of it.
+"""Which landing files and which SQL each partition was built from, and its Parquet file.
 
 The table `build_log` has an entry per partition, written in the transaction that replaces the partition. A partition
 without one is built again, which changes nothing if it was right.

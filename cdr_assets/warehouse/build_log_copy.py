@@ -89,7 +89,7 @@ class BuildLogCopy:
 
     @property
     def is_too_long(self) -> bool:
-        """Whether most of the copy is out of date, so that writing it anew saves time in every later reading."""
+        """Whether most of the copy is out of date, so that writing it again makes it quicker to read."""
         try:
             with self._path.open(encoding="utf-8") as file:
                 needed = int(json.loads(file.readline())["bytes"])
@@ -98,7 +98,7 @@ class BuildLogCopy:
             return True
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
-        """Writes the copy anew, in one step. Call it with every entry while the warehouse is open."""
+        """Replaces the whole copy, in one step. Call it with every entry while the warehouse is open."""
         body = "".join(_line([*entry]) for entry in entries)
         with self._writing():
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import msgspec
 
 from cdr_assets.database import Connection, run
 from cdr_assets.warehouse.load import MAX_TEXTS, has_texts, read_versions
-from cdr_assets.warehouse.partitions import count_rows
+from cdr_assets.warehouse.partitions import count_rows, delete_partition, slices
 from cdr_assets.warehouse.table import LandedFiles, Rebuilt, Table
 
 VERSIONS_AT_ONCE = 5_000
@@ -25,11 +25,11 @@ SECRET = "token"
 
 def replace_changes(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
     """Compares the versions of each record of the day that has several, field by field."""
-    run(connection, f"DELETE FROM {table.name} WHERE usage_date = $usage_date", usage_date=usage_date)
+    delete_partition(connection, table, usage_date)
     if has_texts(connection, usage_date):
         _insert(connection, table, usage_date)
     else:
-        for each in _slices(connection, table, usage_date, MAX_TEXTS):
+        for each in slices(connection, table, usage_date=usage_date, slice_size=MAX_TEXTS):
             run(connection, table.sql("changed_ids"), usage_date=usage_date, **each)
             read_versions(connection, usage_date, landed, [], with_text=True)
             _insert(connection, table, usage_date)
@@ -44,7 +44,7 @@ def changed_fields(before: Any, after: Any, path: str = "") -> Iterator[tuple[st
     if isinstance(before, dict) or isinstance(after, dict):
         parts = [each if isinstance(each, dict) else {} for each in (before, after)]
         if not all(isinstance(each, dict) or each is None for each in (before, after)):
-            # One of them is a value, the other has fields of its own.
+            # One of them is a value, the other is an object.
             yield path, None if isinstance(before, dict) else before, None if isinstance(after, dict) else after
         for name in dict.fromkeys([*parts[0], *parts[1]]):
             if name != SECRET:
@@ -55,7 +55,7 @@ def changed_fields(before: Any, after: Any, path: str = "") -> Iterator[tuple[st
 
 def _insert(connection: Connection, table: Table, usage_date: date) -> None:
     """Adds the changes between the versions in `landed_versions`."""
-    for each in _slices(connection, table, usage_date, VERSIONS_AT_ONCE):
+    for each in slices(connection, table, usage_date=usage_date, slice_size=VERSIONS_AT_ONCE):
         versions = run(connection, table.sql("versions"), usage_date=usage_date, **each)
         changes = [
             (row["cdr_id"], row["landed_at"], row["version"], field, _text(before), _text(after))
@@ -65,12 +65,6 @@ def _insert(connection: Connection, table: Table, usage_date: date) -> None:
         if changes:
             columns = map(list, zip(*changes, strict=True))
             run(connection, table.sql("insert"), usage_date=usage_date, **dict(zip(_COLUMNS, columns, strict=True)))
-
-
-def _slices(connection: Connection, table: Table, usage_date: date, size: int) -> Iterator[dict[str, int]]:
-    """The slices of the records with several versions, of about `size` each, numbered from 0."""
-    (found,) = run(connection, table.sql("slices"), usage_date=usage_date, slice_size=size)
-    return ({"slices": found["slices"], "slice": number} for number in range(found["slices"]))
 
 
 def _decoded(record: str) -> Any:

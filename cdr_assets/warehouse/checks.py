@@ -88,7 +88,7 @@ def _look(connection: Connection, table: Table, check: Check, days: Sequence[dat
 def ranges(days: Mapping[date, int]) -> Iterator[list[date]]:
     """Cuts days, each with its number of rows, into ranges that are looked at in one go, so that memory is bounded.
 
-    A range has up to a year of days and up to half a million rows; a day with more rows is a range of its own.
+    A range has up to a year of days and up to half a million rows; a day with more rows is a range by itself.
     """
     pending: list[date] = []
     rows = 0

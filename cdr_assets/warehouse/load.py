@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from cdr_assets.database import Connection, WarehouseError, run
-from cdr_assets.warehouse.partitions import count_rows
+from cdr_assets.warehouse.partitions import count_rows, delete_partition
 from cdr_assets.warehouse.table import LandedFile, LandedFiles, Rebuilt, Table, read_sql
 
 MAX_TEXTS = 200_000
@@ -32,16 +32,17 @@ def load_records(connection: Connection, table: Table, usage_date: date, landed:
     new = files[loaded:]
     may_repeat = len(files) > 1 or files[0].has_repeats
     if not loaded:
-        run(connection, f"DELETE FROM {table.name} WHERE usage_date = $usage_date", usage_date=usage_date)
+        delete_partition(connection, table, usage_date)
     rows_before = count_rows(connection, table, usage_date) if loaded else 0
     # Keeping the order of rows takes time. It matters only if a record comes more than once.
     connection.execute("SET preserve_insertion_order = true" if may_repeat else "SET preserve_insertion_order = false")
     with explaining_damage(usage_date, new):
         run(connection, table.sql("insert"), usage_date=usage_date, **_as_lists(new))
         (counts,) = run(connection, table.sql("loaded"), usage_date=usage_date)
-        records, landed_records = counts["records"] - rows_before, [file.records for file in new]
-        if None not in landed_records and records != sum(filter(None, landed_records)):
-            raise WarehouseError(f"{usage_date}: {records} of {sum(filter(None, landed_records))} records were read")
+        records = counts["records"] - rows_before
+        landed_records = [file.records for file in new if file.records is not None]
+        if len(landed_records) == len(new) and records != (expected := sum(landed_records)):
+            raise WarehouseError(f"{usage_date}: {records} of {expected} records were read")
         if counts["unreadable"]:
             raise WarehouseError(
                 f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in "

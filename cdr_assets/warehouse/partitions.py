@@ -13,9 +13,9 @@ from cdr_assets.warehouse.table import LandedFiles, Rebuilt, Table
 
 def replace_partition(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
     """Deletes the day's rows and runs `insert.sql`, slice by slice where the table has a `slices.sql`."""
-    _delete(connection, table, usage_date)
-    slices = _slices(connection, table, usage_date=usage_date) if table.has_sql("slices") else [{}]
-    for each in slices:
+    delete_partition(connection, table, usage_date)
+    parts = slices(connection, table, usage_date=usage_date) if table.has_sql("slices") else [{}]
+    for each in parts:
         run(connection, table.sql("insert"), usage_date=usage_date, **each)
     return _rebuilt(connection, table, usage_date, [usage_date])
 
@@ -26,7 +26,7 @@ def replace_conferences(connection: Connection, table: Table, usage_date: date, 
     (reach,) = run(connection, table.sql("touched_days"), usage_date=usage_date)
     run(connection, table.sql("conference_days"), **reach)
     run(connection, table.sql("delete"))
-    for each in _slices(connection, table):
+    for each in slices(connection, table):
         run(connection, table.sql("conference_peaks"), **reach, **each)
         run(connection, table.sql("insert"), **reach, **each)
     return _rebuilt(connection, table, usage_date, days_between(reach["first_date"], reach["last_date"]))
@@ -42,7 +42,8 @@ def count_rows(connection: Connection, table: Table, usage_date: date) -> int:
     return int(counted["row_count"])
 
 
-def _delete(connection: Connection, table: Table, usage_date: date) -> None:
+def delete_partition(connection: Connection, table: Table, usage_date: date) -> None:
+    """Deletes the day's rows."""
     run(connection, f"DELETE FROM {table.name} WHERE usage_date = $usage_date", usage_date=usage_date)
 
 
@@ -50,7 +51,7 @@ def _rebuilt(connection: Connection, table: Table, usage_date: date, changed_day
     return Rebuilt(count_rows(connection, table, usage_date), frozenset({usage_date, *changed_days}))
 
 
-def _slices(connection: Connection, table: Table, **values: Any) -> Iterator[dict[str, int]]:
-    """The slices in which a partition is summed one after the other, numbered from 0."""
+def slices(connection: Connection, table: Table, **values: Any) -> Iterator[dict[str, int]]:
+    """The slices in which the table's `slices.sql` cuts a partition, numbered from 0."""
     (found,) = run(connection, table.sql("slices"), **values)
     return ({"slices": found["slices"], "slice": number} for number in range(found["slices"]))

@@ -1,4 +1,4 @@
-"""Another answer for the same day, made of one that records.py wrote.
+"""Turns an answer that records.py wrote into another answer for the same day.
 
     python variants.py order SOURCE TARGET      the same records in another order
     python variants.py changed SOURCE TARGET    every hundredth record changed: its user is a moderator

@@ -313,15 +313,8 @@ def test_credentials_that_were_missing_and_are_set_now_end_the_rest(locate: Loca
     assert requested(other, "closed_days", datetime.now(timezone.utc))[0][0] == before(9)
 
 
-@pytest.mark.parametrize("fetch", ["a day", "a conference"])
-def test_a_fetch_that_succeeds_after_a_refusal_ends_the_rest(
-    scripted_days: Callable[[int], Location], script: Script, fetch: str
-) -> None:
-    location = scripted_days(9)
-    script.answers_with(before(9), answer(b"", status=403))
-    assert not location.run(before(9)).success
-    now = datetime.now(timezone.utc)
-    assert "(Forbidden)" in skipped(location, "closed_days", now)
+def fetch_with_success(location: Location, script: Script, fetch: str) -> None:
+    """Fetches a day with a record, or else a conference without any."""
     if fetch == "a day":
         script.holds(before(5), record("a", before(5)))
         assert location.run(before(5), assets=["period_cdr"]).success
@@ -331,6 +324,18 @@ def test_a_fetch_that_succeeds_after_a_refusal_ends_the_rest(
         config = {"ops": {"fetch_conference": {"config": {"conf_num": "c"}}}}
         job = location.definitions.resolve_job_def("fetch_conference")
         assert job.execute_in_process(run_config=config, instance=location.instance).success
+
+
+@pytest.mark.parametrize("fetch", ["a day", "a conference"])
+def test_a_fetch_that_succeeds_after_a_refusal_ends_the_rest(
+    scripted_days: Callable[[int], Location], script: Script, fetch: str
+) -> None:
+    location = scripted_days(9)
+    script.answers_with(before(9), answer(b"", status=403))
+    assert not location.run(before(9)).success
+    now = datetime.now(timezone.utc)
+    assert "(Forbidden)" in skipped(location, "closed_days", now)
+    fetch_with_success(location, script, fetch)
     assert requested(location, "closed_days", now)[0][:2] == [before(9), before(8)]
 
 
@@ -401,15 +406,7 @@ def test_a_fetch_that_succeeds_shows_that_it_was_the_day(
     assert not location.run(before(9)).success
     now = datetime.now(timezone.utc)
     assert "(HTTP 500, 1 day in a row)" in skipped(location, "closed_days", now)
-    if fetch == "a day":
-        script.holds(before(5), record("a", before(5)))
-        assert location.run(before(5), assets=["period_cdr"]).success
-    else:
-        # Nothing is materialized, since nothing came.
-        script.answers["/cdr/conf/c"] = answer(b'{"result": 0, "cdr": []}')
-        config = {"ops": {"fetch_conference": {"config": {"conf_num": "c"}}}}
-        job = location.definitions.resolve_job_def("fetch_conference")
-        assert job.execute_in_process(run_config=config, instance=location.instance).success
+    fetch_with_success(location, script, fetch)
     assert requested(location, "closed_days", now)[0][0] == before(8)
     later = now + timedelta(minutes=16)
     assert requested(location, "closed_days", later)[0] == [before(9)]

@@ -1,7 +1,7 @@
 """An EnableX whose records change between answers, and that remembers what it served.
 
-The same seed gives the same records and the same changes. Every version of a record has a revision of its own, which
-only grows, in the field `call_num`. So of two landed versions the one with the larger revision is the newer one, as
+The same seed gives the same records and the same changes. Every version of a record has its own revision in the field
+`call_num`, a number that only grows. So of two landed versions the one with the larger revision is the newer one, as
 long as nothing changes while a run is under way.
 """
 
