@@ -7,6 +7,7 @@ published/<table>/                             the tables as Parquet, unless ano
 built/log                                      a copy of the warehouse's table build_log, for the sensors
 runs/                                          the locks of living runs
 pace                                           when the next request to EnableX may be sent
+people.key                                     with what people are hashed in published/
 account                                        App ID of the account whose records these are
 """
 
@@ -54,6 +55,10 @@ class DataFolder:
     @property
     def pace(self) -> Path:
         return self.root / "pace"
+
+    @property
+    def people_key(self) -> Path:
+        return self.root / "people.key"
 
     @property
     def account(self) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.database import Connection, Database, run
@@ -18,11 +19,19 @@ from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, ke
 from cdr_assets.warehouse.commit import Changes, committing
 from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.partitions import count_rows
-from cdr_assets.warehouse.table import Check, LandedFiles, Rebuilt, Table
+from cdr_assets.warehouse.rooms import BadRooms, NoRooms
+from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table
 from cdr_assets.warehouse.tables import CHECK_FINDINGS, DAILY_TABLES, TABLES, tables_below
 
 SHORT_PATIENCE_S = 2.0
 """How long a sensor waits for the warehouse. It comes again."""
+
+
+NO_FACTS = Facts(NoRooms(), is_provisional=lambda day: False)
+
+
+def _raise(table: Table, error: BadRooms) -> None:
+    raise error
 
 
 @dataclass(frozen=True)
@@ -36,19 +45,29 @@ class BuiltPartition:
     """Other days that lost records to this one. They are due to be built again, as the build log says."""
     was_current: bool = False
     """The partition was left as it is: the same landing files and the same SQL would give the same rows."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What the table's `metadata.sql` says of the partition."""
 
 
 class Warehouse:
     """The DuckDB file at `path`, with its exports and its build log. Its folder and tables are made when first needed.
 
-    `patience_s` is how many seconds to wait for other processes to close the file.
+    `patience_s` is how many seconds to wait for other processes to close the file. `facts` are what tables are built
+    from besides landed records.
     """
 
-    def __init__(self, path: Path, export_dir: Path | None = None, patience_s: float = 900) -> None:
+    def __init__(
+        self,
+        path: Path,
+        export_dir: Path | None = None,
+        patience_s: float = 900,
+        facts: Facts = NO_FACTS,
+    ) -> None:
         self.path = path
+        self._facts = facts
         folder = DataFolder(path.parent)
         self.export_dir = export_dir or folder.exports
-        self._former_log = folder.former_build_log
+        self._former_log, self._key_file = folder.former_build_log, folder.people_key
         self._log_copy = BuildLogCopy(folder.build_log, path)
         self._database = Database(path, self._prepare, patience_s, self._log_copy.while_open)
 
@@ -78,43 +97,65 @@ class Warehouse:
         tables: Sequence[Table],
         landed: LandedFiles,
         skip_current: bool = False,
+        on_bad_rooms: Callable[[Table, BadRooms], None] = _raise,
     ) -> Iterator[BuiltPartition]:
         """Replaces the day's partition of each of the tables, in the registry's order. Each comes as it is committed.
 
         Rows, findings and the entry in the build log are written in one transaction. The table is exported, and gets
         its entry, if no blocking check has an open finding; else BlockedByCheck is raised. Days that lost records are
-        due to be built again. `skip_current` leaves a day alone whose tables all are current.
+        due to be built again. `skip_current` leaves tables alone that are current, with all that they are built from.
+        A table that needs the rooms waits if these cannot be read: `on_bad_rooms` is called.
         """
-        if skip_current:
-            version = landed.version(day)
-            current = self._in_place(build_log.entries_of(connection, day), self._exported_of_day(day))
-            if all(current[table.name].get(day) == version for table in tables):
-                for table in tables:
-                    yield BuiltPartition(table, count_rows(connection, table, day), version, was_current=True)
-                return
+        inputs = Inputs(landed, self._facts)
+        current = self._current(connection, day, landed) if skip_current else set()
         landing_version: str | None = None
         forgotten: set[Table] = set()
         for table in tables:
+            if table in current and table not in forgotten:
+                version = landed.version(day)
+                yield BuiltPartition(table, count_rows(connection, table, day), version, was_current=True)
+                continue
             reads_files = not table.sources
-            # The log must name the files that were read, so nobody may change them in between.
-            with landed.lock(day) if reads_files else nullcontext():
-                if reads_files:
-                    landing_version = landed.version(day)
-                elif landing_version is None:
-                    landing_version = self._landing_version_of_source(connection, table, day)
-                rebuilt, blocking = self._replace(connection, table, day, landed, landing_version, forgotten)
+            try:
+                # The log must name the files that were read, so nobody may change them in between.
+                with landed.lock(day) if reads_files else nullcontext():
+                    if reads_files:
+                        landing_version = landed.version(day)
+                    elif landing_version is None:
+                        landing_version = self._landing_version_of_source(connection, table, day)
+                    rebuilt, blocking = self._replace(connection, table, day, inputs, landing_version, forgotten)
+            except BadRooms as error:
+                on_bad_rooms(table, error)
+                continue
             forgotten.update(tables_below(table))
             days_due = _days_below(table, day, rebuilt) | rebuilt.days_due - {day}
-            yield BuiltPartition(table, rebuilt.row_count, landing_version, days_due)
+            figures = self._figures(connection, table, day)
+            yield BuiltPartition(table, rebuilt.row_count, landing_version, days_due, figures=figures)
             if blocking:
                 raise BlockedByCheck(_blocked(blocking, day))
+
+    def _current(self, connection: Connection, day: date, landed: LandedFiles) -> set[Table]:
+        """The tables whose partition of the day would be the same if it, and all before it, were built again."""
+        version = landed.version(day)
+        found = self._in_place(build_log.entries_of(connection, day), self._exported_of_day(day))
+        current: set[Table] = set()
+        for table in DAILY_TABLES:
+            if found.get(table.name, {}).get(day) == version and current.issuperset(table.sources):
+                current.add(table)
+        return current
+
+    def _figures(self, connection: Connection, table: Table, day: date) -> Mapping[str, Any]:
+        if not table.has_sql("metadata"):
+            return {}
+        (figures,) = run(connection, table.sql("metadata"), usage_date=day)
+        return figures
 
     def _replace(
         self,
         connection: Connection,
         table: Table,
         day: date,
-        landed: LandedFiles,
+        inputs: Inputs,
         landing_version: str,
         forgotten: Collection[Table],
     ) -> tuple[Rebuilt, list[Finding]]:
@@ -125,7 +166,7 @@ class Warehouse:
         assert table.build is not None
         below = tables_below(table)
         with self._committing(connection) as changes:
-            rebuilt = table.build(connection, table, day, landed)
+            rebuilt = table.build(connection, table, day, inputs)
             kept = keep(connection, look(connection, table, table.daily_checks, [day]), _now())
             blocking = [finding for finding in kept.still_open if finding.check.blocking]
             # If the process is killed right after the commit, these must be due.
@@ -134,15 +175,30 @@ class Warehouse:
             changes.forget(below, _days_below(table, day, rebuilt))
             changes.export_findings(kept.changed_days, [day])
             if not blocking:
-                changes.log_build(table, day, landing_version, rebuilt.changed_days)
+                fingerprint = self._fingerprint(table, day)
+                changes.log_build(table, day, landing_version, fingerprint, rebuilt.changed_days)
         return rebuilt, blocking
+
+    def _fingerprint(self, table: Table, day: date) -> str:
+        """A short name for everything but landed records that decides the rows of a partition.
+
+        Raises BadRooms if that cannot be known.
+        """
+        version = table.version_of_facts(self._facts, day) if table.version_of_facts else ""
+        return f"{table.fingerprint}-{version}" if version else table.fingerprint
+
+    def _can_be_built(self, table: Table) -> bool:
+        try:
+            return bool(self._fingerprint(table, date.min))
+        except BadRooms:
+            return False
 
     def _landing_version_of_source(self, connection: Connection, table: Table, day: date) -> str:
         """The landing files behind the rows that the table is built from; "none" where they are not known."""
         current = {
             entry.asset: entry.landing_version
             for entry in build_log.entries_of(connection, day)
-            if entry.fingerprint == table.sources[0].fingerprint
+            if entry.fingerprint == self._fingerprint(table.sources[0], day)
         }
         return current.get(table.sources[0].name, "none")
 
@@ -181,25 +237,26 @@ class Warehouse:
         exported: Mapping[str, Mapping[date, FileStamp]],
         tables: Collection[Table] = DAILY_TABLES,
     ) -> dict[str, dict[date, str]]:
-        """The landing versions of the partitions whose entries are of the tables' present SQL and of their exports.
+        """The landing versions of the partitions whose entries are of all that they are built from, and of their exports.
 
-        A day whose exported findings are not those of the entries has none: building it exports them again.
+        A day whose exported findings are not those of the entries has none: building it exports them again. A table
+        that cannot be built now, since the rooms cannot be read, is left out.
         """
+        found: dict[str, dict[date, str]] = {table.name: {} for table in tables if self._can_be_built(table)}
         by_name = {table.name: table for table in (*tables, CHECK_FINDINGS)}
-        found: dict[str, dict[date, str]] = {name: {} for name in by_name}
-        days_with_findings = {*exported[CHECK_FINDINGS.name]}
+        findings, days_with_findings = set(), {*exported[CHECK_FINDINGS.name]}
         for entry in entries:
-            table = by_name.get(entry.asset)
+            table, day = by_name.get(entry.asset), entry.usage_date
             if not table:
                 continue
-            day, export = entry.usage_date, entry.export
+            is_in_place = not table.exported or (entry.export and entry.export == exported[table.name].get(day))
             if table is CHECK_FINDINGS:
                 days_with_findings.add(day)
-            elif entry.fingerprint != table.fingerprint:
-                continue
-            if not table.exported or (export and export == exported[table.name].get(day)):
+                if is_in_place:
+                    findings.add(day)
+            elif is_in_place and table.name in found and entry.fingerprint == self._fingerprint(table, day):
                 found[table.name][day] = entry.landing_version
-        for day in days_with_findings - {*found.pop(CHECK_FINDINGS.name)}:
+        for day in days_with_findings - findings:
             for days in found.values():
                 days.pop(day, None)
         return found
@@ -212,7 +269,7 @@ class Warehouse:
         return {name: {day: stamp} if (stamp := FileStamp.of(file)) else {} for name, file in files.items()}
 
     def _committing(self, connection: Connection) -> AbstractContextManager[Changes]:
-        return committing(connection, self.export_dir, self._log_copy)
+        return committing(connection, self.export_dir, self._key_file, self._log_copy)
 
     def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:
         """Replaces the kept findings of these checks on these days, and exports them."""

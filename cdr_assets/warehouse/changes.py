@@ -12,7 +12,7 @@ import msgspec
 from cdr_assets.database import Connection, run
 from cdr_assets.warehouse.load import MAX_TEXTS, has_texts, read_versions
 from cdr_assets.warehouse.partitions import count_rows, delete_partition, slices
-from cdr_assets.warehouse.table import LandedFiles, Rebuilt, Table
+from cdr_assets.warehouse.table import Inputs, Rebuilt, Table
 
 VERSIONS_AT_ONCE = 5_000
 """Records whose versions are decoded at a time."""
@@ -23,7 +23,7 @@ SECRET = "token"
 """A field that lets its holder join a call. It never enters the warehouse."""
 
 
-def replace_changes(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
+def replace_changes(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
     """Compares the versions of each record of the day that has several, field by field."""
     delete_partition(connection, table, usage_date)
     if has_texts(connection, usage_date):
@@ -31,7 +31,7 @@ def replace_changes(connection: Connection, table: Table, usage_date: date, land
     else:
         for each in slices(connection, table, usage_date=usage_date, slice_size=MAX_TEXTS):
             run(connection, table.sql("changed_ids"), usage_date=usage_date, **each)
-            read_versions(connection, usage_date, landed, [], with_text=True)
+            read_versions(connection, usage_date, inputs.landed, [], with_text=True)
             _insert(connection, table, usage_date)
     return Rebuilt(count_rows(connection, table, usage_date), frozenset({usage_date}))
 

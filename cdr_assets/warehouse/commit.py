@@ -24,8 +24,8 @@ from cdr_assets.warehouse.tables import CHECK_FINDINGS
 class Changes:
     """What a transaction changes in the build log and in the exports. Use it inside `committing`."""
 
-    def __init__(self, connection: Connection, export_dir: Path) -> None:
-        self._connection, self._export_dir = connection, export_dir
+    def __init__(self, connection: Connection, export_dir: Path, key_file: Path) -> None:
+        self._connection, self._export_dir, self._key_file = connection, export_dir, key_file
         self._forgotten: list[tuple[str, date]] = []
         self._written: list[Entry] = []
         self._exports: dict[Table, list[Export]] = {}
@@ -37,13 +37,15 @@ class Changes:
             build_log.forget(self._connection, tables, days)
             self._forgotten += [(table.name, day) for table in tables for day in days]
 
-    def log_build(self, table: Table, day: date, landing_version: str, changed_days: Collection[date] = ()) -> None:
-        """Notes that the partition was built from these landing files, and exports it where the table is exported.
+    def log_build(
+        self, table: Table, day: date, landing_version: str, fingerprint: str, changed_days: Collection[date] = ()
+    ) -> None:
+        """Notes what the partition was built from, and exports it where the table is exported.
 
         `changed_days` are the days whose rows may have changed with it. They are exported, too.
         """
         exported = self._export(table, {day, *changed_days}) if table.exported else {}
-        self._write(table, day, landing_version, exported.pop(day, None))
+        self._write(table, day, landing_version, fingerprint, exported.pop(day, None))
         self._note(table, exported.values())
 
     def export_findings(self, changed_days: Collection[date], days: Collection[date]) -> None:
@@ -57,7 +59,7 @@ class Changes:
                 continue
             self.forget([CHECK_FINDINGS], [day])
             if run(self._connection, CHECK_FINDINGS.sql("of_day"), usage_date=day):
-                self._write(CHECK_FINDINGS, day, "", self._export(CHECK_FINDINGS, [day])[day])
+                self._write(CHECK_FINDINGS, day, "", "", self._export(CHECK_FINDINGS, [day])[day])
             else:
                 self._emptied.append(file)
 
@@ -86,7 +88,7 @@ class Changes:
             exports.remove_unfinished(self._export_dir, table)
         written = {}
         for day in sorted(days):
-            written[day] = exports.write_export(self._connection, self._export_dir, table, day)
+            written[day] = exports.write_export(self._connection, self._export_dir, table, day, self._key_file)
             self._exports.setdefault(table, []).append(written[day])
         return written
 
@@ -94,17 +96,17 @@ class Changes:
         for export in written:
             self._written += build_log.note_export(self._connection, table, export)
 
-    def _write(self, table: Table, day: date, landing_version: str, export: Export | None) -> None:
+    def _write(self, table: Table, day: date, landing_version: str, fingerprint: str, export: Export | None) -> None:
         stamp = export.stamp if export else (None, None)
-        entry = Entry(table.name, day, landing_version, table.fingerprint, *stamp)
+        entry = Entry(table.name, day, landing_version, fingerprint, *stamp)
         build_log.write(self._connection, entry, datetime.now(timezone.utc))
         self._written.append(entry)
 
 
 @contextmanager
-def committing(connection: Connection, export_dir: Path, copy: BuildLogCopy) -> Iterator[Changes]:
+def committing(connection: Connection, export_dir: Path, key_file: Path, copy: BuildLogCopy) -> Iterator[Changes]:
     """A transaction. All of its changes take effect together, or none does."""
-    changes = Changes(connection, export_dir)
+    changes = Changes(connection, export_dir, key_file)
     was_current = copy.is_current
     try:
         with transaction(connection):

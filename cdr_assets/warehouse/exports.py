@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cdr_assets.database import Connection, run
+from cdr_assets.warehouse.people_key import people_key
 from cdr_assets.warehouse.table import Table
 
 _FINISHED = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
@@ -64,18 +65,25 @@ class Export:
         self.unfinished.unlink(missing_ok=True)
 
 
-def write_export(connection: Connection, folder: Path, table: Table, day: date) -> Export:
-    """Writes the partition as the connection's transaction sees it, not yet in its place."""
+def write_export(connection: Connection, folder: Path, table: Table, day: date, key_file: Path) -> Export:
+    """Writes the partition as the connection's transaction sees it, not yet in its place.
+
+    `key_file` has the key with which people are hashed, where the table has any.
+    """
     place = exported_file(folder, table, day)
     _make_folder(place.parent)
     unfinished = place.with_suffix(f".{os.getpid()}")
     try:
+        if table.has_sql("export"):
+            rows, secret = table.sql("export").strip().removesuffix(";"), {"key": people_key(key_file)}
+        else:
+            rows, secret = f"SELECT * FROM {table.name} WHERE usage_date = $usage_date", {}
         run(
             connection,
-            f"COPY (SELECT * FROM {table.name} WHERE usage_date = $usage_date) TO $file "
-            "(FORMAT parquet, COMPRESSION zstd)",
+            f"COPY ({rows}) TO $file (FORMAT parquet, COMPRESSION zstd)",
             usage_date=day,
             file=str(unfinished),
+            **secret,
         )
         # Another user's BI service may read it; the data folder around it decides who gets that far.
         unfinished.chmod(0o644)

@@ -11,18 +11,19 @@ import duckdb
 
 from cdr_assets.database import Connection, WarehouseError, run
 from cdr_assets.warehouse.partitions import count_rows, delete_partition
-from cdr_assets.warehouse.table import LandedFile, LandedFiles, Rebuilt, Table, read_sql
+from cdr_assets.warehouse.table import Inputs, LandedFile, LandedFiles, Rebuilt, Table, read_sql
 
 MAX_TEXTS = 200_000
 """Records whose versions are held as text at a time, so that they fit in memory."""
 
 
-def load_records(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
+def load_records(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
     """Types the day's landed records, one row per cdr_id.
 
     Raises WarehouseError if the day never landed, which is not the same as a day without calls, and if a file is not
     what landed.
     """
+    landed = inputs.landed
     files = landed_files(landed, usage_date)
     if not files:
         raise WarehouseError(

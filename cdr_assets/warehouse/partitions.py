@@ -8,10 +8,20 @@ from typing import Any
 
 from cdr_assets.database import Connection, run
 from cdr_assets.days import days_between
-from cdr_assets.warehouse.table import LandedFiles, Rebuilt, Table
+from cdr_assets.warehouse.clients import name_clients
+from cdr_assets.warehouse.table import Inputs, Rebuilt, Table, read_sql
+
+_DELETE_CONFERENCES = """
+DELETE FROM {table}
+USING touched_conferences AS touched
+WHERE {table}.conf_num IS NOT DISTINCT FROM touched.conf_num
+  AND {table}.app_id IS NOT DISTINCT FROM touched.app_id
+  AND {table}.usage_date <= touched.last_date
+  AND {table}.last_usage_date >= touched.first_date
+"""
 
 
-def replace_partition(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
+def replace_partition(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
     """Deletes the day's rows and runs `insert.sql`, slice by slice where the table has a `slices.sql`."""
     delete_partition(connection, table, usage_date)
     parts = slices(connection, table, usage_date=usage_date) if table.has_sql("slices") else [{}]
@@ -20,16 +30,68 @@ def replace_partition(connection: Connection, table: Table, usage_date: date, la
     return _rebuilt(connection, table, usage_date, [usage_date])
 
 
-def replace_conferences(connection: Connection, table: Table, usage_date: date, landed: LandedFiles) -> Rebuilt:
-    """Sums the records of every conference that has one on the day, over all the conference's days."""
-    run(connection, table.sql("touched_conferences"), usage_date=usage_date)
-    (reach,) = run(connection, table.sql("touched_days"), usage_date=usage_date)
-    run(connection, table.sql("conference_days"), **reach)
-    run(connection, table.sql("delete"))
-    for each in slices(connection, table):
-        run(connection, table.sql("conference_peaks"), **reach, **each)
-        run(connection, table.sql("insert"), **reach, **each)
+def replace_conferences(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
+    """Computes the rows of every conference that has a record on the day, over all the conference's days."""
+    reach = _find_conferences(connection, usage_date, inputs)
+    run(connection, _DELETE_CONFERENCES.format(table=table.name))
+    (found,) = run(connection, read_sql("conferences/slices"), **reach)
+    for number in range(found["slices"]):
+        _find_people(connection, reach, {"slices": found["slices"], "slice": number}, inputs)
+        run(connection, table.sql("insert"), **reach)
     return _rebuilt(connection, table, usage_date, days_between(reach["first_date"], reach["last_date"]))
+
+
+def _find_conferences(connection: Connection, usage_date: date, inputs: Inputs) -> dict[str, Any]:
+    """Makes the temporary tables of the conferences that the day touches. Returns the first and the last of their days."""
+    if "conferences" not in inputs.prepared:
+        run(connection, read_sql("conferences/touched_conferences"), usage_date=usage_date)
+        (reach,) = run(connection, read_sql("conferences/touched_days"), usage_date=usage_date)
+        run(connection, read_sql("conferences/conference_days"), **reach)
+        run(connection, read_sql("conferences/conferences"))
+        name_clients(connection, **reach)
+        inputs.prepared["conferences"] = reach
+    return dict(inputs.prepared["conferences"])
+
+
+def _find_people(connection: Connection, reach: dict[str, Any], part: dict[str, int], inputs: Inputs) -> None:
+    """Makes the temporary tables of the people in a slice of these conferences, and of when they were there."""
+    if inputs.prepared.get("people") != part:
+        run(connection, read_sql("conferences/people"), **reach, **part)
+        run(connection, read_sql("conferences/several_stays"), **reach)
+        for statement in ("presences", "moments", "conference_presences", "person_presences"):
+            run(connection, read_sql(f"conferences/{statement}"))
+        inputs.prepared["people"] = part
+
+
+def replace_days(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
+    """Replaces the rows of the day, and of every other day that connections of its records overlap, or did before."""
+    before = {row["usage_date"] for row in run(connection, table.sql("touched_days"), usage_date=usage_date)}
+    for statement in ("delete", "insert"):
+        run(connection, read_sql(f"reached_days/{statement}"), usage_date=usage_date)
+    days = before | {row["usage_date"] for row in run(connection, table.sql("touched_days"), usage_date=usage_date)}
+    inputs.prepared.clear()
+    for day in sorted(days):
+        delete_partition(connection, table, day)
+        run(connection, table.sql("day_stays"), usage_date=day)
+        for statement in ("conferences", "people", "several_stays", "peaks"):
+            run(connection, table.sql(statement))
+        for statement in ("presences", "moments", "conference_presences"):
+            run(connection, read_sql(f"conferences/{statement}"))
+        run(connection, table.sql("insert"), usage_date=day, provisional=inputs.facts.is_provisional(day))
+    return _rebuilt(connection, table, usage_date, sorted(days))
+
+
+def replace_owners(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
+    """Sums the day's records by the owner and the billing code of their rooms."""
+    rooms = inputs.facts.rooms.valid_on(usage_date)
+    run(
+        connection,
+        table.sql("rooms_of_day"),
+        room_ids=[room.room_id for room in rooms],
+        owner_refs=[room.owner_ref for room in rooms],
+        billing_codes=[room.billing_code for room in rooms],
+    )
+    return replace_partition(connection, table, usage_date, inputs)
 
 
 def count_rows(connection: Connection, table: Table, usage_date: date) -> int:

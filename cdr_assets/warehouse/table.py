@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, cached_property
 from importlib.resources import files
@@ -109,7 +109,44 @@ class Rebuilt(NamedTuple):
     """Other days on which the table itself must be built again, and with it every table below."""
 
 
-Build = Callable[[Connection, "Table", date, LandedFiles], Rebuilt]
+class Room(NamedTuple):
+    """What people keep of a room: whose it is, and where its cost goes. None where that is not said."""
+
+    room_id: str
+    owner_ref: str | None
+    billing_code: str | None
+
+
+class Rooms(Protocol):
+    """What people keep of the rooms, day by day."""
+
+    def valid_on(self, day: date) -> Sequence[Room]:
+        """The rooms on that UTC day, each once."""
+
+    def version(self, day: date) -> str:
+        """A short name for exactly these."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What tables are built from besides landed records."""
+
+    rooms: Rooms
+    is_provisional: Callable[[date], bool]
+    """Whether more records of the UTC day are expected."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the tables of one day are built from."""
+
+    landed: LandedFiles
+    facts: Facts
+    prepared: dict[str, Any] = field(default_factory=dict)
+    """Which temporary tables, that several tables of the day read, are there, and what they hold."""
+
+
+Build = Callable[[Connection, "Table", date, Inputs], Rebuilt]
 """Replaces one partition of a table, inside a transaction."""
 
 
@@ -127,6 +164,10 @@ class Table:
     sources: tuple[Table, ...] = ()
     checks: tuple[Check, ...] = ()
     exported: bool = True
+    shared_sql: tuple[str, ...] = ()
+    """Further folders of `sql/` with statements that build it."""
+    version_of_facts: Callable[[Facts, date], str] | None = None
+    """A short name for what a day is built from besides landed records; empty for nothing."""
 
     def sql(self, name: str) -> str:
         """The text of `sql/<table>/<name>.sql`."""
@@ -160,7 +201,8 @@ class Table:
         """A short name for the SQL that builds the table, its sources' included. Comments and spaces do not count."""
         statements = [
             entry.read_text(encoding="utf-8")
-            for entry in sorted(_folder(self.name), key=lambda entry: entry.name)
+            for folder in (self.name, *self.shared_sql)
+            for entry in sorted(_folder(folder), key=lambda entry: entry.name)
             if entry.name.removesuffix(".sql") not in {check.name for check in self.checks}
         ]
         text = "\n".join([read_sql("macros"), *statements, *(source.fingerprint for source in self.sources)])

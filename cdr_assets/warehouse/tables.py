@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cdr_assets.warehouse.changes import replace_changes
 from cdr_assets.warehouse.load import load_records
-from cdr_assets.warehouse.partitions import replace_conferences, replace_partition
+from cdr_assets.warehouse.partitions import replace_conferences, replace_days, replace_owners, replace_partition
 from cdr_assets.warehouse.table import Check, Table
 
 CALL_DETAIL_RECORDS = Table(
@@ -90,6 +90,7 @@ CONFERENCE_USAGE = Table(
     "the rows of every conference that has a record on the day.",
     build=replace_conferences,
     sources=(CALL_DETAIL_RECORDS,),
+    shared_sql=("conferences",),
     checks=(
         Check(
             "conference_usage_adds_up",
@@ -101,12 +102,107 @@ CONFERENCE_USAGE = Table(
     ),
 )
 
+ATTENDANCE = Table(
+    "attendance",
+    grain="per person in each conference, over all its days",
+    description="Who was in which conference, and for how long. Source: as conference_usage. One row per person and "
+    "conference, under the day of the conference's first record. A rerun replaces the rows of every conference that "
+    "has a record on the day.",
+    build=replace_conferences,
+    sources=(CALL_DETAIL_RECORDS, CONFERENCE_USAGE),
+    shared_sql=("conferences",),
+    checks=(
+        Check(
+            "attendance_adds_up",
+            "People, connections and minutes of every conference of the day are those of its row in conference_usage.",
+            "Materialize attendance for these days. If the check still fails, its insert.sql has a fault.",
+            blocking=True,
+        ),
+        Check(
+            "presence_lies_within_the_conference",
+            "Nobody is present for longer than the conference lasts, all people together are present at least twice as "
+            "long as they meet, and a conference with a length has a peak of at least 1.",
+            "Materialize attendance for these days. If the check still fails, its insert.sql has a fault.",
+            blocking=True,
+        ),
+    ),
+)
+
+DAILY_USAGE = Table(
+    "daily_usage",
+    grain="per UTC day",
+    description="Usage of the whole account. Source: call_detail_records of the day, and of every other day whose "
+    "connections overlap it. One row per app and UTC day. A rerun replaces the rows of the day and of the other days "
+    "that its connections overlap.",
+    build=replace_days,
+    sources=(CALL_DETAIL_RECORDS, CONFERENCE_USAGE),
+    shared_sql=("conferences", "reached_days"),
+    version_of_facts=lambda facts, day: "provisional" if facts.is_provisional(day) else "",
+    checks=(
+        Check(
+            "daily_usage_adds_up",
+            "Connections and minutes of every day are those of its records.",
+            "Materialize daily_usage for these days. If the check still fails, its insert.sql has a fault.",
+            blocking=True,
+        ),
+        Check(
+            "every_connection_counts_in_the_peak",
+            "A day on which a connection was open has a peak of at least 1.",
+            "Materialize daily_usage for these days. If the check still fails, its peaks.sql has a fault.",
+            blocking=True,
+        ),
+    ),
+)
+
+CONNECTION_QUALITY = Table(
+    "connection_quality",
+    grain="per record, direction and kind of media",
+    description="Bitrates and quality of the connections. Source: stats_quality in call_detail_records of the day. One "
+    "row per record, direction and kind of media. A rerun replaces the day's rows.",
+    build=replace_partition,
+    sources=(CALL_DETAIL_RECORDS,),
+)
+
+OWNER_USAGE = Table(
+    "owner_usage",
+    grain="per owner, billing code and UTC day",
+    description="Usage per owner and billing code. Source: call_detail_records of the day, and the file of rooms. One "
+    "row per app, owner, billing code and UTC day. A rerun replaces the day's rows.",
+    build=replace_owners,
+    sources=(CALL_DETAIL_RECORDS,),
+    version_of_facts=lambda facts, day: facts.rooms.version(day),
+    checks=(
+        Check(
+            "owner_usage_adds_up",
+            "Connections and minutes of all owners together are those of the day's records.",
+            "Materialize owner_usage for these days. If the check still fails, its insert.sql has a fault.",
+            blocking=True,
+        ),
+    ),
+)
+
 CHECK_FINDINGS = Table(
     "check_findings",
     grain="per check and UTC day with an open or acknowledged finding",
     description="Findings of the checks. One row per check and UTC day with an open or acknowledged finding, none for "
     "a clean day. Building or checking a day replaces its findings.",
     build=None,
+)
+
+REACHED_DAYS = Table(
+    "reached_days",
+    grain="per UTC day of records and UTC day that their connections overlap",
+    description="The UTC days that connections overlap. Building a day of daily_usage replaces those of its records.",
+    build=None,
+    exported=False,
+)
+
+CLIENTS = Table(
+    "clients",
+    grain="per agent",
+    description="The client of every agent that was met in a record. Building conference_usage adds to it.",
+    build=None,
+    exported=False,
 )
 
 MOVED_RECORDS = Table(
@@ -127,7 +223,21 @@ BUILD_LOG = Table(
     exported=False,
 )
 
-TABLES = (CALL_DETAIL_RECORDS, RECORD_CHANGES, ROOM_USAGE, CONFERENCE_USAGE, CHECK_FINDINGS, MOVED_RECORDS, BUILD_LOG)
+TABLES = (
+    CALL_DETAIL_RECORDS,
+    RECORD_CHANGES,
+    ROOM_USAGE,
+    CONFERENCE_USAGE,
+    ATTENDANCE,
+    DAILY_USAGE,
+    CONNECTION_QUALITY,
+    OWNER_USAGE,
+    CHECK_FINDINGS,
+    REACHED_DAYS,
+    CLIENTS,
+    MOVED_RECORDS,
+    BUILD_LOG,
+)
 
 DAILY_TABLES = tuple(table for table in TABLES if table.build)
 """The tables that are built partition by partition; each is an asset."""

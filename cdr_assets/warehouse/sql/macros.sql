@@ -12,18 +12,24 @@ CREATE OR REPLACE TEMP MACRO utc(given) AS CASE
     ELSE try_cast(upper(given) AS TIMESTAMP)
 END;
 
+-- Whether a connection with these times is somebody's presence. Longer than a year is a wrong clock.
+CREATE OR REPLACE TEMP MACRO has_presence(connect_dt, disconnect_dt) AS
+    connect_dt < disconnect_dt AND disconnect_dt - connect_dt <= INTERVAL 366 DAY;
+
 -- A time in seconds or in minutes; NULL if it is negative or longer than 31 days, so that no sum overflows its column.
 CREATE OR REPLACE TEMP MACRO within_31_days_s(seconds) AS CASE WHEN seconds BETWEEN 0 AND 2_678_400 THEN seconds END;
 CREATE OR REPLACE TEMP MACRO within_31_days_min(minutes) AS CASE WHEN minutes BETWEEN 0 AND 44_640 THEN minutes END;
-
--- Whose connection a record is: the user's reference, else the name, else the record itself.
-CREATE OR REPLACE TEMP MACRO participant(user_ref, user_name, cdr_id) AS
-    coalesce(nullif(user_ref, ''), nullif(user_name, ''), cdr_id);
 
 -- Minutes of a sum of seconds, rounded once, half up, to 0.001; NULL if they do not fit the column.
 CREATE OR REPLACE TEMP MACRO minutes(seconds) AS try_cast(
     try_cast(((seconds * 1000)::HUGEINT + 30) // 60 AS DECIMAL(18,0)) * 0.001 AS DECIMAL(18,3)
 );
+
+-- Minutes, seconds and a share of 1, of whole microseconds, rounded once, half up, to 0.001.
+CREATE OR REPLACE TEMP MACRO minutes_of_us(us) AS (((us)::HUGEINT + 30_000) // 60_000)::DECIMAL(18,0) * 0.001;
+CREATE OR REPLACE TEMP MACRO seconds_of_us(us) AS (((us)::HUGEINT + 500) // 1_000)::DECIMAL(18,0) * 0.001;
+CREATE OR REPLACE TEMP MACRO rounded_share(part, whole) AS
+    ((2_000 * (part)::HUGEINT + whole) // (2 * (whole)::HUGEINT))::DECIMAL(18,0) * 0.001;
 
 -- Minutes of one connection, rounded up.
 CREATE OR REPLACE TEMP MACRO minutes_begun(seconds) AS (greatest(ceil(seconds)::BIGINT, 0) + 59) // 60;
@@ -34,3 +40,38 @@ CREATE OR REPLACE TEMP MACRO sum_of_whole_minutes(total) AS try_cast(coalesce(to
 
 -- The name of a field whose text did not fit its type, else NULL. An empty text is no value, so nothing is lost with it.
 CREATE OR REPLACE TEMP MACRO lost(name, given, typed) AS CASE WHEN given <> '' AND typed IS NULL THEN name END;
+
+-- One person as one text, which no other person has. In the sum of a day, a name means somebody only within its conference.
+CREATE OR REPLACE TEMP MACRO person(user_ref, user_name, cdr_id) AS
+    CASE WHEN user_ref <> '' THEN 'r' || user_ref WHEN user_name <> '' THEN 'n' || user_name ELSE 'c' || cdr_id END;
+CREATE OR REPLACE TEMP MACRO person_of_day(user_ref, user_name, cdr_id, conf_num) AS CASE
+    WHEN user_ref <> '' THEN 'r' || user_ref
+    WHEN user_name <> '' THEN 'n' || length(coalesce(conf_num, '')) || ':' || coalesce(conf_num, '') || user_name
+    ELSE 'c' || cdr_id
+END;
+CREATE OR REPLACE TEMP MACRO known_by(person) AS
+    CASE person[1] WHEN 'r' THEN 'user_ref' WHEN 'n' THEN 'user_name' ELSE 'cdr_id' END;
+
+-- A person as text that says nothing without the key: always the same for a user_ref; for a name, within its conference.
+CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, usage_date, participant, known_by) AS
+    sha256(key || sha256(key || concat_ws(
+        ':',
+        known_by,
+        CASE WHEN known_by = 'user_name' THEN concat_ws(':', coalesce(app_id, ''), coalesce(conf_num, ''), usage_date) END,
+        participant
+    )))[:32];
+
+-- From leaving to first landing; 0 where the clocks say that it landed before.
+CREATE OR REPLACE TEMP MACRO lateness_us(first_landed_at, disconnect_dt) AS
+    greatest(epoch_us(first_landed_at) - epoch_us(disconnect_dt), 0);
+
+-- The parts of stats_quality that are known; an absent part is NULL.
+CREATE OR REPLACE TEMP MACRO qualities(stats_quality) AS json_transform(stats_quality, replace('{
+    "send": {"video": PART, "audio": PART, "sharing": PART},
+    "receive": {"video": PART, "audio": PART, "sharing": PART}
+}', 'PART', '{
+    "avg_bitrate": "VARCHAR", "min_bitrate": "VARCHAR", "max_bitrate": "VARCHAR",
+    "avg_quality": "VARCHAR", "avg_bitrate_quality": "VARCHAR", "good_percent": "VARCHAR", "bitrate_good_percent": "VARCHAR"
+}'));
+CREATE OR REPLACE TEMP MACRO good_or_bad(quality) AS
+    CASE lower(quality) WHEN 'good' THEN 'Good' WHEN 'bad' THEN 'Bad' END;

@@ -7,12 +7,17 @@ CREATE TABLE conference_usage (
     room_id VARCHAR,                         -- its room (the least, if records disagree)
     conf_name VARCHAR,                       -- its name (the least, if records disagree)
     connections BIGINT,                      -- records
-    participants BIGINT,                     -- distinct user_ref, else user_name, else cdr_id
+    participants BIGINT,                     -- people: distinct user_ref, else user_name, else cdr_id
     participant_minutes DECIMAL(18,3),       -- minutes: sum of room_duration_s / 60
     billable_minutes BIGINT,                 -- minutes: each connection rounded up, then summed
     subscribed_minutes DECIMAL(18,3),        -- minutes of media received
     published_minutes DECIMAL(18,3),         -- minutes of media sent
     peak_participants BIGINT,                -- most connections open at once; 0 if none has a length
+    conference_minutes DECIMAL(18,3),        -- minutes with anybody there
+    alone_minutes DECIMAL(18,3),             -- minutes with exactly one person there
+    met_minutes DECIMAL(18,3),               -- minutes with two people or more
+    moderated_minutes DECIMAL(18,3),         -- minutes with a moderator and at least one other person
+    rejoins BIGINT,                          -- returns of people after an absence
     first_connect_dt TIMESTAMP,              -- first entry, UTC
     last_disconnect_dt TIMESTAMP             -- last leave, UTC
 );

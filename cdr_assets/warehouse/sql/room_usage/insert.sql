@@ -6,7 +6,7 @@ INSERT INTO room_usage BY NAME
 WITH connections AS NOT MATERIALIZED (
     SELECT *
         REPLACE (nullif(app_id, '') AS app_id, nullif(room_id, '') AS room_id),
-        participant(user_ref, user_name, cdr_id) AS participant
+        person(user_ref, user_name, cdr_id) AS person
     FROM call_detail_records
     WHERE usage_date = $usage_date
       AND hash(room_id) % $slices = $slice
@@ -20,7 +20,7 @@ rooms AS (
         room_id,
         count(DISTINCT nullif(conf_num, '')) AS conferences,
         count(*) AS connections,
-        count(DISTINCT participant) AS participants,
+        count(DISTINCT person) AS participants,
         coalesce(sum(room_duration_s), 0) AS room_duration_s,
         sum_of_whole_minutes(sum(minutes_begun(room_duration_s))) AS billable_minutes,
         sum_of_minutes(sum(subscribed_minutes)) AS subscribed_minutes,

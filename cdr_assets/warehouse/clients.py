@@ -1,0 +1,36 @@
+"""The client of a connection: browser or app, and operating system, as people say them."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from cdr_assets.database import Connection, run
+from cdr_assets.warehouse.table import read_sql
+
+AGENTS_AT_ONCE = 10_000
+
+LONGEST_AGENT = 1_000
+"""Characters of an agent that are looked at. What tells a client is at the beginning or not there."""
+
+
+def name_clients(connection: Connection, first_date: date, last_date: date) -> None:
+    """Notes the client of every agent of the days' records in the table `clients`, where it is not there yet."""
+    some = {"first_date": first_date, "last_date": last_date, "agents_at_once": AGENTS_AT_ONCE}
+    while agents := run(connection, read_sql("clients/unnamed"), **some):
+        names = [row["user_agent"] for row in agents]
+        run(connection, read_sql("clients/insert"), user_agents=names, clients=[client(name) for name in names])
+
+
+def client(user_agent: str) -> str | None:
+    """For example "Chrome 131 on Windows 10"; None where neither is known. It never repeats an unknown agent's text."""
+    # Loading the patterns takes longer than most runs need, and few runs meet an agent that is new.
+    from ua_parser import parse
+
+    found = parse(user_agent[:LONGEST_AGENT])
+    browser, system = found.user_agent, found.os
+    parts = [
+        " ".join(filter(None, (each.family, each.major)))
+        for each in (browser, system)
+        if each and each.family != "Other"
+    ]
+    return " on ".join(parts) or None

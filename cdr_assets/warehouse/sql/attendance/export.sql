@@ -1,0 +1,6 @@
+-- Nobody can be told from it without the key: a person is a keyed hash, the same one in every conference for a user_ref.
+SELECT
+    * EXCLUDE (user_name)
+        REPLACE (hashed_participant($key, app_id, conf_num, usage_date, participant, participant_known_by) AS participant)
+FROM attendance
+WHERE usage_date = $usage_date;

@@ -1,0 +1,1 @@
+INSERT INTO clients BY NAME SELECT unnest($user_agents) AS user_agent, unnest($clients) AS client;

@@ -1,0 +1,5 @@
+-- The client of every agent that was met in a record.
+CREATE TABLE clients (
+    user_agent VARCHAR,                      -- agent, as EnableX gives it
+    client VARCHAR                           -- browser or app and operating system; NULL if neither is known
+);

@@ -1,0 +1,27 @@
+-- One row per person in each touched conference of the slice, with sums that are not rounded yet. `record` is the only
+-- record of a person who has one; `enters` and `leaves` are the times of a person's only connection with a length.
+CREATE OR REPLACE TEMP TABLE people AS
+SELECT
+    row_number() OVER () AS person_number,
+    conference_number,
+    person(user_ref, user_name, cdr_id) AS person,
+    count(*) AS connections,
+    min(records.rowid) AS record,
+    bool_or(coalesce(lower(user_role) = 'moderator', false)) AS is_moderator,
+    coalesce(sum(room_duration_s), 0) AS room_duration_s,
+    coalesce(sum(minutes_begun(room_duration_s)), 0) AS billable_minutes,
+    coalesce(sum(subscribed_minutes), 0) AS subscribed_minutes,
+    coalesce(sum(published_minutes), 0) AS published_minutes,
+    min(room_connect_dt) AS first_connect_dt,
+    max(room_disconnect_dt) AS last_disconnect_dt,
+    count_if(room_connect_dt < room_disconnect_dt) AS stays,
+    min(room_connect_dt) FILTER (room_connect_dt < room_disconnect_dt) AS enters,
+    max(room_disconnect_dt) FILTER (room_connect_dt < room_disconnect_dt) AS leaves
+FROM call_detail_records AS records
+JOIN conference_days
+    ON conference_days.conf_num IS NOT DISTINCT FROM nullif(records.conf_num, '')
+    AND conference_days.app_id IS NOT DISTINCT FROM nullif(records.app_id, '')
+    AND conference_days.usage_date = records.usage_date
+WHERE records.usage_date BETWEEN $first_date AND $last_date
+  AND conference_number % $slices = $slice
+GROUP BY conference_number, person(user_ref, user_name, cdr_id);

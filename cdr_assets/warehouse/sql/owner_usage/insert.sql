@@ -1,0 +1,20 @@
+-- One row per app, owner and billing code of the UTC day. A name that a record's own room_details does not give is that of
+-- the file of rooms.
+INSERT INTO owner_usage BY NAME
+SELECT
+    usage_date,
+    nullif(app_id, '') AS app_id,
+    coalesce(nullif(room_details ->> '$.owner_ref', ''), rooms.owner_ref) AS owner_ref,
+    coalesce(nullif(room_details ->> '$.settings.billing_code', ''), rooms.billing_code) AS billing_code,
+    count(*) AS connections,
+    count(DISTINCT nullif(conf_num, '')) AS conferences,
+    count(DISTINCT nullif(records.room_id, '')) AS rooms,
+    count(DISTINCT person(user_ref, user_name, cdr_id)) AS participants,
+    minutes(coalesce(sum(room_duration_s), 0)) AS participant_minutes,
+    sum_of_whole_minutes(sum(minutes_begun(room_duration_s))) AS billable_minutes,
+    sum_of_minutes(sum(subscribed_minutes)) AS subscribed_minutes,
+    sum_of_minutes(sum(published_minutes)) AS published_minutes
+FROM call_detail_records AS records
+LEFT JOIN rooms_of_day AS rooms USING (room_id)
+WHERE usage_date = $usage_date
+GROUP BY ALL;

@@ -1,0 +1,1 @@
+DELETE FROM reached_days WHERE usage_date = $usage_date;
