@@ -124,10 +124,15 @@ class _Character:
         number = _HTML_NUMBER.match(text, at)
         if number and self._code == (int(number[1][-9:]) if number[1] else int(number[2][-9:], 16)):
             yield number.end()
+            if number[0].endswith(";"):
+                yield number.end() - 1
         for name in self._entities:
             if text.startswith(name, at):
                 end = at + len(name)
-                yield end + text.startswith(";", end)
+                # Browsers take a name without its semicolon, so a semicolon there may be the secret's own.
+                yield end
+                if text.startswith(";", end):
+                    yield end + 1
 
     def _latin_ends(self, text: str, at: int) -> Iterator[int]:
         for character in self._latin:

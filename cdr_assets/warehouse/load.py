@@ -163,12 +163,13 @@ def _keep_newest_versions(
             changed_days |= {row["usage_date"] for row in run(connection, table.sql(statement), usage_date=usage_date)}
     else:
         run(connection, table.sql("no_newest_versions"))
+    replaced = run(connection, read_sql("moved_records/days_of_replaced"), usage_date=usage_date) if is_whole else []
     run(connection, read_sql("moved_records/delete"), usage_date=usage_date, is_whole=is_whole)
     if compared:
         run(connection, read_sql("moved_records/insert"))
     _note_moved(connection, usage_date, landed, near)
-    days_due = [row["usage_date"] for row in run(connection, table.sql("days_to_build_again"), usage_date=usage_date)]
-    return sorted(changed_days), days_due
+    due = replaced + run(connection, table.sql("days_to_build_again"), usage_date=usage_date)
+    return sorted(changed_days), [row["usage_date"] for row in due]
 
 
 def _note_moved(

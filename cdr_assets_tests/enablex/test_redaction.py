@@ -69,6 +69,7 @@ secrets = st.text(
 @example(secret=TOKEN, data=None)
 @example(secret="&amp;&amp;&", data=None)
 @example(secret="\\\\\\\\//\\", data=None)
+@example(secret='0000";00', data=None)
 @given(secrets, st.data())
 def test_a_secret_is_found_in_each_mixture_of_spellings(secret: str, data: st.DataObject | None) -> None:
     if data is None:

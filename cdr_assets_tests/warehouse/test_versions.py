@@ -122,6 +122,20 @@ def test_a_record_that_moved_and_was_then_replaced_away_lies_where_it_was(accoun
     assert_exact(account.warehouse.path, [record("a"), record("b", DAYS[1])])
 
 
+def test_a_record_whose_older_version_was_replaced_away_has_one_version_fewer(account: Account) -> None:
+    account.answer(record("a", room={"room_id": "r", "duration": 30}), record("b"), day=DAY)
+    account.answer(record("a", DAYS[1]), day=DAYS[1])
+    account.catch_up()
+    assert versions(account)["a"] == (DAYS[1], 2)
+    account.answer(record("b"), day=DAY, replace=True)
+    account.catch_up()
+    (landed,) = account.zone.files(DAYS[1])
+    assert versions(account)["a"] == (DAYS[1], 1)
+    (row,) = (row for row in account.rows("call_detail_records") if row["cdr_id"] == "a")
+    assert row["first_landed_at"] == landed.landed_at.replace(tzinfo=None)
+    assert not account.rows("record_changes")
+
+
 def test_of_a_record_on_two_days_of_one_answer_the_later_day_counts(account: Account) -> None:
     for number in range(5):
         both = [record(str(number), DAYS[1]), record(str(number))]
