@@ -1,16 +1,20 @@
-"""The reference itself, on cases that are computed by hand."""
+"""The reference itself, on cases that are computed by hand, and the hostile records: what must be among them."""
 
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from cdr_assets_tests.reference import tables
-from cdr_assets_tests.reference.tables import Row
+from cdr_assets.days import days_between
+from cdr_assets_tests.reference import tables, typed, utc_day
+from cdr_assets_tests.reference.hostile import hostile_days
+from cdr_assets_tests.reference.tables import Conference, Row
 
 DAY = date(2026, 11, 2)
 MIDNIGHT = datetime(2026, 11, 2)
@@ -316,3 +320,98 @@ def test_the_least_text_is_that_of_the_least_bytes() -> None:
     records = [call("1", "a", 0, 1, user_name=name) for name in ("é", "z", "Z", "\U0001f600", "\uffff")]
     assert [row["user_name"] for row in tables.attendance(records)] == ["Z"]
     assert [row["user_name"] for row in tables.attendance(records[3:])] == ["\uffff"]
+
+
+# The hostile records
+
+HOSTILE = [typed(record) for records in hostile_days(0).values() for record in records]
+CONFERENCES = list(tables.conferences(HOSTILE))
+NUMBERED = [conference for conference in CONFERENCES if conference.conf_num]
+ATTENDANCE = [row for row in tables.attendance(HOSTILE) if row["conf_num"]]
+
+
+def lengths() -> set[timedelta]:
+    return {
+        row["room_disconnect_dt"] - row["room_connect_dt"]
+        for row in HOSTILE
+        if row["room_connect_dt"] and row["room_disconnect_dt"]
+    }
+
+
+def days_of(conference: Conference) -> list[date]:
+    return sorted({row["usage_date"] for row in conference.records})
+
+
+def has_bridging_day(conference: Conference) -> bool:
+    days = days_of(conference)
+    return any((after - before).days > 7 for before, after in zip(days, days[2:], strict=False))
+
+
+def stays_of_people() -> list[list[tuple[datetime, datetime]]]:
+    """In order, for each person of each conference."""
+    return [
+        sorted((connect, disconnect) for _, connect, disconnect in tables.stays(own))
+        for conference in NUMBERED
+        for own in tables.grouped(conference.records, tables.person).values()
+    ]
+
+
+def has_pair(holds: Callable[[tuple[datetime, datetime], tuple[datetime, datetime]], bool]) -> bool:
+    return any(holds(*pair) for stays in stays_of_people() for pair in pairwise(stays))
+
+
+def values(rows: Iterable[Row], column: str) -> set[Any]:
+    return {row[column] for row in rows}
+
+
+def in_two(rows: Iterable[Row], column: str, of: str) -> bool:
+    """Whether one value of a column comes with two values of another."""
+    return any(len(values(own, of) - {None, ""}) > 1 for own in tables.grouped(rows, lambda row: row[column]).values())
+
+
+CORNERS: dict[str, Callable[[], object]] = {
+    "no length": lambda: timedelta(0) in lengths(),
+    "a microsecond": lambda: timedelta(microseconds=1) in lengths(),
+    "left before the entry": lambda: min(lengths()) < timedelta(0),
+    "40 days": lambda: timedelta(days=40) in lengths(),
+    "more than a year": lambda: max(lengths()) > timedelta(days=366),
+    "no entry": lambda: None in values(HOSTILE, "room_connect_dt"),
+    "no leave": lambda: None in values(HOSTILE, "room_disconnect_dt"),
+    "until midnight": lambda: time() in {leave.time() for leave in values(HOSTILE, "room_disconnect_dt") if leave},
+    "no duration": lambda: None in values(HOSTILE, "room_duration_s"),
+    "just too long to be short": lambda: Decimal(10) in values(HOSTILE, "room_duration_s"),
+    "just short": lambda: Decimal("9.999") in values(HOSTILE, "room_duration_s"),
+    "no number": lambda: {None, ""} <= values(HOSTILE, "conf_num"),
+    "no room": lambda: {None, ""} <= values(HOSTILE, "room_id"),
+    "no app": lambda: {None, ""} <= values(HOSTILE, "app_id"),
+    "a long conference": lambda: max(days_of(each)[-1] - days_of(each)[0] for each in NUMBERED) > timedelta(days=40),
+    "a bridging day": lambda: any(map(has_bridging_day, NUMBERED)),
+    "two conferences of a number": lambda: len({(each.app_id, each.conf_num) for each in NUMBERED}) < len(NUMBERED),
+    "a number in two apps": lambda: in_two(HOSTILE, "conf_num", "app_id"),
+    "people known by each": lambda: len(values(ATTENDANCE, "participant_known_by")) == 3,
+    "a text that two are known by": lambda: in_two(ATTENDANCE, "participant", "participant_known_by"),
+    "a name in two conferences": lambda: in_two(
+        (row for row in ATTENDANCE if row["participant_known_by"] == "user_name"), "participant", "conf_num"
+    ),
+    "several roles": lambda: any(row["user_role"] == "moderator" and row["connections"] > 1 for row in ATTENDANCE),
+    "several rooms": lambda: any(len(values(each.records, "room_id")) > 1 for each in NUMBERED),
+    "two devices": lambda: has_pair(lambda one, other: other[0] < one[1]),
+    "back at the same instant": lambda: has_pair(lambda one, other: other[0] == one[1]),
+    "a return": lambda: max(values(ATTENDANCE, "rejoins")) > 0,
+    "with a moderator": lambda: max(values(ATTENDANCE, "with_moderator_minutes")) > 0,
+    "days between without records": lambda: any(not records for records in hostile_days(0).values()),
+}
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_hostile_records_reach_every_corner(corner: str) -> None:
+    assert CORNERS[corner]()
+
+
+def test_hostile_records_are_the_same_for_the_same_seed_and_lie_on_the_days_of_their_dates() -> None:
+    for seed in range(3):
+        days = hostile_days(seed)
+        assert json.dumps([*days.values()]) == json.dumps([*hostile_days(seed).values()])
+        assert all(utc_day(record) == day for day, records in days.items() for record in records)
+        assert [*days] == days_between(min(days), max(days))
+    assert hostile_days(1) != hostile_days(2)
