@@ -1,7 +1,7 @@
 """What the usage tables must hold, computed from typed records in plain Python, slowly and in another way than the SQL.
 
 A record is a row of `call_detail_records` as a dict. One function per table returns its rows as dicts. Lengths of time
-are Fractions of seconds until they are rounded, once.
+are exact until they are rounded, once: timedeltas of whole microseconds, then Fractions of seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Person = tuple[str, str]
 """What the person is known by, and the text."""
 Stay = tuple[Person, datetime, datetime]
 """A person's connection, from entry to leave. It has a length, and its end does not belong to it."""
-Slice = tuple[Fraction, frozenset[Person]]
-"""Some seconds, and everyone who is there all the time."""
+Slice = tuple[timedelta, frozenset[Person]]
+"""A length of time, and everyone who is there all the time."""
 
 Key = TypeVar("Key")
 
@@ -219,7 +219,7 @@ def cut(stays: Sequence[Stay]) -> list[Slice]:
     instants = sorted({instant for _, connect, disconnect in stays for instant in (connect, disconnect)})
     return [
         (
-            seconds(end - begin),
+            end - begin,
             frozenset(who for who, connect, disconnect in stays if connect <= begin and end <= disconnect),
         )
         for begin, end in pairwise(instants)
@@ -228,7 +228,7 @@ def cut(stays: Sequence[Stay]) -> list[Slice]:
 
 def total(slices: Sequence[Slice], counts: Callable[[frozenset[Person]], bool]) -> Fraction:
     """The seconds of the slices that count, by who is there."""
-    return sum((length for length, there in slices if counts(there)), Fraction(0))
+    return seconds(sum((length for length, there in slices if counts(there)), timedelta(0)))
 
 
 def alone(slices: Sequence[Slice]) -> Fraction:
@@ -237,14 +237,14 @@ def alone(slices: Sequence[Slice]) -> Fraction:
 
 def absences(who: Person, slices: Sequence[Slice]) -> list[Fraction]:
     """The seconds of each absence that the person came back from."""
-    found, away, was_there = [], Fraction(0), False
+    found, away, was_there = [], timedelta(0), False
     for length, there in slices:
         if who not in there:
             away += length
             continue
         if was_there and away:
-            found.append(away)
-        away, was_there = Fraction(0), True
+            found.append(seconds(away))
+        away, was_there = timedelta(0), True
     return found
 
 
