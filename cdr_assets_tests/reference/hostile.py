@@ -5,13 +5,15 @@ Few people, rooms and moments are drawn again and again, so that instants, names
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta, timezone
+from io import StringIO
 from random import Random
 from typing import Any, NamedTuple
 
-from cdr_assets_tests.reference import Record
+from cdr_assets_tests.reference import Record, Row
 
 FIRST = datetime(2026, 12, 21)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -19,7 +21,7 @@ LONGEST = 40 * DAY
 
 APPS = ("app-1", "app-1", "app-1", "app-2", "app-2", "", None)
 NO_NUMBER = ("", None, "absent")
-ROOMS = ("r1", "r1", "r2", "r3", "R1", 7, "", None, "absent")
+ROOM_IDS = ("r1", "r1", "r2", "r3", "R1", 7, "", None, "absent")
 PEOPLE: tuple[Record | None, ...] = (
     {"ref": "u1", "name": "Ann"},
     {"ref": "u1", "name": "\uffff"},
@@ -76,6 +78,30 @@ MEDIA: tuple[Any, ...] = (
     *({}, [], [{"avg_bitrate": 300}], "Good", 5, None),
 )
 
+
+def _valid(room_id: str, first: int | None, last: int | None, owner_ref: str | None, billing_code: str | None) -> Row:
+    days = {name: None if day is None else (FIRST + day * DAY).date() for name, day in (("from", first), ("to", last))}
+    return {
+        "room_id": room_id,
+        "room_name": f'Room "{room_id}", upstairs',
+        "owner_ref": owner_ref,
+        "billing_code": billing_code,
+        "valid_from": days["from"],
+        "valid_to": days["to"],
+    }
+
+
+ROOMS = (
+    _valid("r1", 5, None, None, "c5"),
+    _valid("r1", None, 1, "c1", "c1"),
+    _valid("r1", 2, 2, "o1", "b1"),
+    _valid("r2", None, None, "Müller", None),
+    _valid("R1", 0, 1, None, None),
+    _valid("7", -400, 400, "c7", "c7"),
+    _valid("elsewhere", None, None, "nobody", "nothing"),
+)
+"""Owners of rooms as people write them down, as parsed rows: None for an empty cell."""
+
 Times = tuple[datetime | None, datetime | None, datetime]
 """Entry, leave and trans_date."""
 
@@ -118,6 +144,15 @@ def hostile_days(seed: int) -> dict[date, list[Record]]:
     return {day: records.get(day, []) for day in (min(touched) + number * DAY for number in range(days))}
 
 
+def rooms_csv() -> bytes:
+    """ROOMS as a spreadsheet saves it: with a byte order mark, CRLF and quotes."""
+    text = StringIO()
+    writer = csv.DictWriter(text, ROOMS[0])
+    writer.writeheader()
+    writer.writerows(ROOMS)
+    return text.getvalue().encode("utf-8-sig")
+
+
 def _plans(rng: Random, is_long: bool) -> Iterator[Plan]:
     lengths = LONG_LENGTHS if is_long else LENGTHS
     for number in range(10):
@@ -157,7 +192,7 @@ def _times(rng: Random, plan: Plan, moment: datetime) -> Times:
 def _record(rng: Random, plan: Plan, person: Record | None, cdr_id: str, times: Times) -> Record:
     entry, leave, dated = times
     room = {
-        "room_id": rng.choice(ROOMS),
+        "room_id": rng.choice(ROOM_IDS),
         "connect_dt": _written(rng, entry),
         "disconnect_dt": _written(rng, leave),
         "duration": _duration(rng, entry, leave),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from io import StringIO
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from cdr_assets.days import days_between
 from cdr_assets_tests.reference import tables, typed, utc_day
-from cdr_assets_tests.reference.hostile import hostile_days
+from cdr_assets_tests.reference.hostile import ROOMS, hostile_days, rooms_csv
 from cdr_assets_tests.reference.tables import Conference, Row
 
 DAY = date(2026, 11, 2)
@@ -399,6 +401,9 @@ CORNERS: dict[str, Callable[[], object]] = {
     "back at the same instant": lambda: has_pair(lambda one, other: other[0] == one[1]),
     "a return": lambda: max(values(ATTENDANCE, "rejoins")) > 0,
     "with a moderator": lambda: max(values(ATTENDANCE, "with_moderator_minutes")) > 0,
+    "owners and codes of the list": lambda: (
+        values(tables.owner_usage(HOSTILE, ROOMS), "billing_code") >= {"b1", "b2", "12", "c1", "c5", "c7", None}
+    ),
     "days between without records": lambda: any(not records for records in hostile_days(0).values()),
 }
 
@@ -415,3 +420,10 @@ def test_hostile_records_are_the_same_for_the_same_seed_and_lie_on_the_days_of_t
         assert all(utc_day(record) == day for day, records in days.items() for record in records)
         assert [*days] == days_between(min(days), max(days))
     assert hostile_days(1) != hostile_days(2)
+
+
+def test_the_file_of_rooms_has_what_the_list_has() -> None:
+    text = rooms_csv()
+    assert text.startswith(b"\xef\xbb\xbfroom_id,room_name,owner_ref,billing_code,valid_from,valid_to\r\n")
+    rows = csv.DictReader(StringIO(text.decode("utf-8-sig"), newline=""))
+    assert [*rows] == [{name: str(value or "") for name, value in room.items()} for room in ROOMS]
