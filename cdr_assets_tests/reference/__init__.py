@@ -1,7 +1,12 @@
-"""What the tables must hold, computed from the records in plain Python, slowly and in another way than the SQL."""
+"""What the tables must hold, computed from the records in plain Python, slowly and in another way than the SQL.
+
+This module has what the tests ask of records as EnableX sends them, `tables` each usage table, and `hostile` records to
+compute them from.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timezone
@@ -25,7 +30,8 @@ def utc_day(record: Record) -> date:
 def moment(text: str | None) -> datetime | None:
     if not text:
         return None
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc).replace(tzinfo=None)
+    given = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return given.astimezone(timezone.utc).replace(tzinfo=None) if given.tzinfo else given
 
 
 def number(value: Any) -> Decimal | None:
@@ -50,6 +56,34 @@ def seconds(record: Record) -> Decimal | None:
         return None
     length = Decimal((disconnect - connect).total_seconds()).quantize(THOUSANDTH, ROUND_HALF_UP)
     return within(length, LONGEST_SECONDS)
+
+
+def typed(record: Record) -> Row:
+    """The record as a row of `call_detail_records`, with the columns that `tables` reads and that do not say when."""
+    room, user, media = part(record, "room"), part(record, "user"), part(record, "usage")
+    texts = {
+        "cdr_id": record["cdr_id"],
+        "app_id": record.get("app_id"),
+        "conf_num": record.get("conf_num"),
+        "conf_name": user.get("confName"),
+        "room_id": room.get("room_id"),
+        "user_ref": user.get("ref"),
+        "user_name": user.get("name"),
+        "user_role": user.get("role"),
+    }
+    objects = {"room_details": room.get("room_details"), "stats_quality": record.get("stats_quality")}
+    return {
+        "usage_date": utc_day(record),
+        **{name: None if value is None else str(value) for name, value in texts.items()},
+        **{name: None if value is None else json.dumps(value) for name, value in objects.items()},
+        "room_connect_dt": moment(room.get("connect_dt")),
+        "room_disconnect_dt": moment(room.get("disconnect_dt")),
+        "room_duration_s": seconds(record),
+        **{
+            name: within(number(media.get(name)), LONGEST_MINUTES)
+            for name in ("subscribed_minutes", "published_minutes")
+        },
+    }
 
 
 def usage(records: list[Record]) -> Row:

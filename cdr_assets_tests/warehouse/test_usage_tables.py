@@ -1,0 +1,128 @@
+"""Each usage table holds what plain Python computes from the records, in whatever order days land and are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from cdr_assets.database import Connection
+from cdr_assets.days import DAY
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.tables import DAILY_TABLES
+from cdr_assets_tests.expected import read
+from cdr_assets_tests.reference import Record, Row, tables
+from cdr_assets_tests.reference.hostile import hostile_days
+from cdr_assets_tests.warehouse.landed import land_in
+
+OLDER, NEWEST = 1, 1_000
+"""Numbers of the first requests that brought older versions, and the newest ones."""
+
+
+class Case(NamedTuple):
+    """How a table is computed from typed records, which columns tell its rows apart, and which are tested elsewhere."""
+
+    compute: Callable[[list[Row]], list[Row]]
+    key: tuple[str, ...]
+    others: frozenset[str] = frozenset()
+
+
+CASES = {
+    "room_usage": Case(tables.room_usage, ("usage_date", "app_id", "room_id")),
+    "conference_usage": Case(tables.conference_usage, ("usage_date", "app_id", "conf_num")),
+    "attendance": Case(
+        tables.attendance,
+        ("usage_date", "app_id", "conf_num", "participant_known_by", "participant"),
+        frozenset({"client"}),
+    ),
+    "daily_usage": Case(tables.daily_usage, ("usage_date", "app_id"), frozenset({"provisional"})),
+    "owner_usage": Case(
+        lambda records: tables.owner_usage(records, []), ("usage_date", "app_id", "owner_ref", "billing_code")
+    ),
+    "connection_quality": Case(tables.connection_quality, ("cdr_id", "direction", "media")),
+}
+
+
+@pytest.fixture(scope="module", params=range(3), ids="seed {}".format)
+def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with the hostile records of a seed."""
+    return build_in_any_order(tmp_path_factory.mktemp("hostile"), hostile_days(request.param), Random(request.param))
+
+
+def build_in_any_order(folder: Path, days: dict[date, list[Record]], rng: Random) -> Path:
+    """Lands the days and older versions of some records, builds days in between, and at last all that are due."""
+    zone, warehouse = LandingZone(folder), Warehouse(folder / "cdr.duckdb")
+    answers = [(day, NEWEST + number, records) for number, (day, records) in enumerate(days.items())]
+    answers += [(day, OLDER + number, records) for number, (day, records) in enumerate(older_versions(days, rng))]
+    built: dict[date, str] = {}
+    with warehouse.connect() as connection:
+        for day, number, records in rng.sample(answers, len(answers)):
+            land_in(zone, day, number, records)
+            if rng.random() < 0.4:
+                build(warehouse, connection, zone, rng.choice([*zone.days()]), built)
+        for _ in range(20):
+            due = [day for day, version in zone.days().items() if built.get(day) != version]
+            if not due:
+                break
+            for day in rng.sample(due, len(due)):
+                build(warehouse, connection, zone, day, built)
+        else:
+            raise AssertionError("days are due for ever")
+    return warehouse.path
+
+
+def older_versions(days: dict[date, list[Record]], rng: Random) -> Iterator[tuple[date, list[Record]]]:
+    """Answers with records as they were before: in another conference, of another person, some of them a day early."""
+    for day, records in days.items():
+        older = [
+            {**each, "conf_num": "older", "app_id": "older", "user": {"ref": "older", "role": "moderator"}}
+            for each in rng.sample(records, len(records) // 3)
+        ]
+        moved = older[: len(older) // 2] if day - DAY in days else []
+        yield day, older[len(moved) :]
+        if moved:
+            yield day - DAY, [{**each, "trans_date": f"{day - DAY}T12:00:00.000Z"} for each in moved]
+
+
+def build(warehouse: Warehouse, connection: Connection, zone: LandingZone, day: date, built: dict[date, str]) -> None:
+    partitions = list(warehouse.build_day(connection, day, DAILY_TABLES, zone))
+    built[day] = zone.version(day)
+    for other in {other for partition in partitions for other in partition.days_due} - {day}:
+        built.pop(other, None)
+
+
+def test_of_each_record_the_newest_version_is_there(warehouse: Path, request: pytest.FixtureRequest) -> None:
+    days = hostile_days(request.node.callspec.params["warehouse"])
+    found = [(row["usage_date"], row["cdr_id"], row["conf_num"]) for row in read(warehouse, "call_detail_records")]
+    assert sorted(found, key=repr) == sorted(
+        ((day, each["cdr_id"], each.get("conf_num")) for day, records in days.items() for each in records), key=repr
+    )
+
+
+@pytest.mark.parametrize("table", CASES)
+def test_each_column_is_what_plain_python_computes(warehouse: Path, table: str) -> None:
+    case = CASES[table]
+    expected = by_key(case, case.compute(read(warehouse, "call_detail_records")))
+    found = by_key(case, read(warehouse, table))
+    assert found.keys() == expected.keys()
+    different = [
+        f"{column} of {key} is {row.get(column)!r}, not {value!r}"
+        for key, row in found.items()
+        for column, value in expected[key].items()
+        if column not in row or row[column] != value
+    ]
+    assert different == []
+    assert {column for row in found.values() for column in row} == (
+        {column for row in expected.values() for column in row} | case.others
+    )
+
+
+def by_key(case: Case, rows: list[Row]) -> dict[tuple[object, ...], Row]:
+    keyed = {tuple(row[column] for column in case.key): row for row in rows}
+    assert len(keyed) == len(rows)
+    return keyed
