@@ -7,12 +7,12 @@ compute them from.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timezone
 from decimal import ROUND_HALF_UP, Decimal
-from math import ceil
 from typing import Any
+
+from cdr_assets_tests.reference import tables
 
 Record = dict[str, Any]
 Row = dict[str, Any]
@@ -86,91 +86,9 @@ def typed(record: Record) -> Row:
     }
 
 
-def usage(records: list[Record]) -> Row:
-    """The columns that rooms and conferences have in common."""
-    lengths = [length for record in records if (length := seconds(record)) is not None]
-    stays = [
-        (moment(part(record, "room").get("connect_dt")), moment(part(record, "room").get("disconnect_dt")))
-        for record in records
-    ]
-    connects = [connect for connect, _ in stays if connect]
-    disconnects = [disconnect for _, disconnect in stays if disconnect]
-    open_stays = [(connect, disconnect) for connect, disconnect in stays if connect and disconnect]
-    users = [part(record, "user") for record in records]
-    return {
-        "connections": len(records),
-        "participants": len(
-            {
-                user.get("ref") or user.get("name") or record["cdr_id"]
-                for user, record in zip(users, records, strict=True)
-            }
-        ),
-        "participant_minutes": (sum(lengths, Decimal(0)) / 60).quantize(THOUSANDTH, ROUND_HALF_UP),
-        "billable_minutes": sum(ceil(length / 60) for length in lengths),
-        "subscribed_minutes": total(records, "subscribed_minutes"),
-        "published_minutes": total(records, "published_minutes"),
-        "peak_participants": max(
-            (sum(c <= instant < d for c, d in open_stays) for instant in connects),
-            default=0,
-        ),
-        "first_connect_dt": min(connects, default=None),
-        "last_disconnect_dt": max(disconnects, default=None),
-    }
-
-
-def total(records: list[Record], name: str) -> Decimal:
-    minutes = (within(number(part(record, "usage").get(name)), LONGEST_MINUTES) for record in records)
-    return sum((value for value in minutes if value is not None), Decimal(0)).quantize(THOUSANDTH)
-
-
 def room_usage(records: Iterable[Record]) -> list[Row]:
-    rooms = defaultdict(list)
-    for record in records:
-        rooms[utc_day(record), record.get("app_id") or None, part(record, "room").get("room_id") or None].append(record)
-    return [
-        {
-            "usage_date": day,
-            "app_id": app_id,
-            "room_id": room_id,
-            "conferences": len({record["conf_num"] for record in group if record.get("conf_num")}),
-            **usage(group),
-        }
-        for (day, app_id, room_id), group in rooms.items()
-    ]
+    return tables.room_usage(map(typed, records))
 
 
 def conference_usage(records: Iterable[Record]) -> list[Row]:
-    conferences = defaultdict(list)
-    for record in records:
-        # Records without a conference number are gathered day by day.
-        conf_num = record.get("conf_num") or None
-        conferences[record.get("app_id") or None, conf_num, None if conf_num else utc_day(record)].append(record)
-    return [
-        {"app_id": app_id, **row}
-        for (app_id, conf_num, _), group in conferences.items()
-        for row in sessions(conf_num, sorted(group, key=utc_day))
-    ]
-
-
-def sessions(conf_num: str | None, records: list[Record]) -> Iterable[Row]:
-    """One row per conference: records of one number more than 7 days apart are two."""
-    session: list[Record] = []
-    for record in records:
-        if session and (utc_day(record) - utc_day(session[-1])).days > 7:
-            yield conference(conf_num, session)
-            session = []
-        session.append(record)
-    yield conference(conf_num, session)
-
-
-def conference(conf_num: str | None, records: list[Record]) -> Row:
-    rooms = [part(record, "room").get("room_id") for record in records]
-    names = [part(record, "user").get("confName") for record in records]
-    return {
-        "usage_date": utc_day(records[0]),
-        "last_usage_date": utc_day(records[-1]),
-        "conf_num": conf_num,
-        "room_id": min((room for room in rooms if room), default=None),
-        "conf_name": min((name for name in names if name), default=None),
-        **usage(records),
-    }
+    return tables.conference_usage(map(typed, records))
