@@ -17,7 +17,8 @@ from cdr_assets.pipeline.build_days import DayOutcome, build_days
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
-from cdr_assets.warehouse.checks import Finding, kept_findings, ranges
+from cdr_assets.warehouse.checks import Finding, kept_findings
+from cdr_assets.warehouse.partitions import portions
 from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
@@ -146,7 +147,7 @@ class DailyRun:
                 days = self._warehouse.days(connection, table)
             of_some_days = [check for check in wanted if not check.over_all_days]
             over_all_days = [check for check in wanted if check.over_all_days]
-            for some_days in ranges(days) if of_some_days else ():
+            for some_days in portions(days) if of_some_days else ():
                 self._look_at(table, of_some_days, some_days)
             if over_all_days and days:
                 self._look_at(table, over_all_days, list(days))

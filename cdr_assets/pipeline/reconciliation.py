@@ -18,7 +18,9 @@ from cdr_assets.landing.ingest import Attempts, IngestResult, commit, staged_ans
 from cdr_assets.landing.staged import Staged
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse import schema
+from cdr_assets.warehouse.build import NO_FACTS
 from cdr_assets.warehouse.load import load_records
+from cdr_assets.warehouse.table import Inputs
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS
 
 Seconds = dict[str, Decimal | None]
@@ -121,7 +123,7 @@ def _read(staged: Staged, day: date) -> Seconds:
         return {}
     with in_memory(staged.folder) as connection:
         schema.prepare(connection)
-        load_records(connection, CALL_DETAIL_RECORDS, day, _StagedFile(staged.as_landed(day)))
+        load_records(connection, CALL_DETAIL_RECORDS, day, Inputs(_StagedFile(staged.as_landed(day)), NO_FACTS))
         records = run(connection, CALL_DETAIL_RECORDS.sql("seconds_by_record"), usage_date=day)
     return {row["cdr_id"]: row["room_duration_s"] for row in records}
 

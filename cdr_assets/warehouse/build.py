@@ -237,7 +237,7 @@ class Warehouse:
         exported: Mapping[str, Mapping[date, FileStamp]],
         tables: Collection[Table] = DAILY_TABLES,
     ) -> dict[str, dict[date, str]]:
-        """The landing versions of the partitions whose entries are of all that they are built from, and of their exports.
+        """The landing versions of the partitions whose entries name what they are built from now, and their exports.
 
         A day whose exported findings are not those of the entries has none: building it exports them again. A table
         that cannot be built now, since the rooms cannot be read, is left out.

@@ -19,9 +19,6 @@ from cdr_assets.warehouse.tables import CHECK_FINDINGS
 SAMPLE_ROWS = 10
 SAMPLE_TEXT_LENGTH = 200
 
-RANGE_DAYS = 366
-RANGE_ROWS = 500_000
-
 Row = Mapping[str, Any]
 
 
@@ -83,23 +80,6 @@ def _look(connection: Connection, table: Table, check: Check, days: Sequence[dat
     found = {row["usage_date"]: (row["count"], [_sampled(each) for each in row["sample"]]) for row in rows}
     for day in sorted({*days, *found}):
         yield Finding(table.name, check, day, *found.get(day, (0, ())))
-
-
-def ranges(days: Mapping[date, int]) -> Iterator[list[date]]:
-    """Cuts days, each with its number of rows, into ranges that are looked at in one go, so that memory is bounded.
-
-    A range has up to a year of days and up to half a million rows; a day with more rows is a range by itself.
-    """
-    pending: list[date] = []
-    rows = 0
-    for day, count in days.items():
-        if pending and (len(pending) == RANGE_DAYS or rows + count > RANGE_ROWS):
-            yield pending
-            pending, rows = [], 0
-        pending.append(day)
-        rows += count
-    if pending:
-        yield pending
 
 
 def _sampled(row: Row) -> Row:

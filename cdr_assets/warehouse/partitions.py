@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -10,6 +10,9 @@ from cdr_assets.database import Connection, run
 from cdr_assets.days import days_between
 from cdr_assets.warehouse.clients import name_clients
 from cdr_assets.warehouse.table import Inputs, Rebuilt, Table, read_sql
+
+PORTION_DAYS = 366
+PORTION_ROWS = 500_000
 
 _DELETE_CONFERENCES = """
 DELETE FROM {table}
@@ -42,7 +45,7 @@ def replace_conferences(connection: Connection, table: Table, usage_date: date, 
 
 
 def _find_conferences(connection: Connection, usage_date: date, inputs: Inputs) -> dict[str, Any]:
-    """Makes the temporary tables of the conferences that the day touches. Returns the first and the last of their days."""
+    """Makes the temporary tables of the conferences that the day touches. Returns the first and last of their days."""
     if "conferences" not in inputs.prepared:
         run(connection, read_sql("conferences/touched_conferences"), usage_date=usage_date)
         (reach,) = run(connection, read_sql("conferences/touched_days"), usage_date=usage_date)
@@ -65,20 +68,43 @@ def _find_people(connection: Connection, reach: dict[str, Any], part: dict[str, 
 
 def replace_days(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
     """Replaces the rows of the day, and of every other day that connections of its records overlap, or did before."""
-    before = {row["usage_date"] for row in run(connection, table.sql("touched_days"), usage_date=usage_date)}
-    for statement in ("delete", "insert"):
-        run(connection, read_sql(f"reached_days/{statement}"), usage_date=usage_date)
-    days = before | {row["usage_date"] for row in run(connection, table.sql("touched_days"), usage_date=usage_date)}
+    touched = {}
+    for statement in ("reached_days/delete", "reached_days/insert"):
+        touched.update(_touched_days(connection, table, usage_date))
+        run(connection, read_sql(statement), usage_date=usage_date)
+    touched.update(_touched_days(connection, table, usage_date))
+    before = _rows_by_day(connection, table, touched)
+    # The names of the temporary tables are those of the conferences.
     inputs.prepared.clear()
-    for day in sorted(days):
-        delete_partition(connection, table, day)
-        run(connection, table.sql("day_stays"), usage_date=day)
-        for statement in ("conferences", "people", "several_stays", "peaks"):
-            run(connection, table.sql(statement))
-        for statement in ("presences", "moments", "conference_presences"):
-            run(connection, read_sql(f"conferences/{statement}"))
-        run(connection, table.sql("insert"), usage_date=day, provisional=inputs.facts.is_provisional(day))
-    return _rebuilt(connection, table, usage_date, sorted(days))
+    for days in portions(dict(sorted(touched.items()))):
+        _sum_days(connection, table, days, inputs)
+    after = _rows_by_day(connection, table, touched)
+    return _rebuilt(connection, table, usage_date, [day for day in touched if before.get(day) != after.get(day)])
+
+
+def _touched_days(connection: Connection, table: Table, usage_date: date) -> dict[date, int]:
+    found = run(connection, table.sql("touched_days"), usage_date=usage_date)
+    return {row["usage_date"]: row["records"] for row in found}
+
+
+def _rows_by_day(connection: Connection, table: Table, days: Collection[date]) -> dict[date, list[Any]]:
+    rows: dict[date, list[Any]] = {}
+    for row in run(connection, table.sql("of_days"), usage_dates=list(days)):
+        rows.setdefault(row["usage_date"], []).append(row)
+    return rows
+
+
+def _sum_days(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> None:
+    provisional = [inputs.facts.is_provisional(day) for day in days]
+    run(connection, table.sql("summed_days"), usage_dates=days, provisional=provisional)
+    run(connection, table.sql("delete"))
+    reach = {"first_date": days[0], "last_date": days[-1]}
+    run(connection, table.sql("day_stays"), **reach)
+    for statement in ("conferences", "people", "several_stays", "peaks"):
+        run(connection, table.sql(statement))
+    for statement in ("presences", "moments", "conference_presences"):
+        run(connection, read_sql(f"conferences/{statement}"))
+    run(connection, table.sql("insert"), **reach)
 
 
 def replace_owners(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
@@ -92,6 +118,23 @@ def replace_owners(connection: Connection, table: Table, usage_date: date, input
         billing_codes=[room.billing_code for room in rooms],
     )
     return replace_partition(connection, table, usage_date, inputs)
+
+
+def portions(days: Mapping[date, int]) -> Iterator[list[date]]:
+    """Cuts days, each with its number of rows, into portions for one statement each, so that memory is bounded.
+
+    A portion has up to a year of days and up to half a million rows; a day with more rows is a portion by itself.
+    """
+    pending: list[date] = []
+    rows = 0
+    for day, count in days.items():
+        if pending and (len(pending) == PORTION_DAYS or rows + count > PORTION_ROWS):
+            yield pending
+            pending, rows = [], 0
+        pending.append(day)
+        rows += count
+    if pending:
+        yield pending
 
 
 def count_rows(connection: Connection, table: Table, usage_date: date) -> int:

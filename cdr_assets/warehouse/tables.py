@@ -109,7 +109,7 @@ ATTENDANCE = Table(
     "conference, under the day of the conference's first record. A rerun replaces the rows of every conference that "
     "has a record on the day.",
     build=replace_conferences,
-    sources=(CALL_DETAIL_RECORDS, CONFERENCE_USAGE),
+    sources=(CALL_DETAIL_RECORDS,),
     shared_sql=("conferences",),
     checks=(
         Check(
@@ -135,7 +135,7 @@ DAILY_USAGE = Table(
     "connections overlap it. One row per app and UTC day. A rerun replaces the rows of the day and of the other days "
     "that its connections overlap.",
     build=replace_days,
-    sources=(CALL_DETAIL_RECORDS, CONFERENCE_USAGE),
+    sources=(CALL_DETAIL_RECORDS,),
     shared_sql=("conferences", "reached_days"),
     version_of_facts=lambda facts, day: "provisional" if facts.is_provisional(day) else "",
     checks=(

@@ -192,7 +192,12 @@ def person(record: Row) -> Person:
 
 
 def count_people(records: Iterable[Row]) -> int:
-    """The people of one app, and of one day or one conference. A name means somebody only within one conference."""
+    """The people of one conference, room or owner."""
+    return len({person(each) for each in records})
+
+
+def count_people_of_day(records: Iterable[Row]) -> int:
+    """The people of a day. A name means somebody only within one conference."""
     return len(
         {(*person(each), text(each["conf_num"]) if person(each)[0] == "user_name" else None) for each in records}
     )
@@ -327,7 +332,7 @@ def records_of_day(own: Sequence[Row]) -> Row:
     return {
         "conferences": distinct(own, "conf_num"),
         "rooms": distinct(own, "room_id"),
-        "participants": count_people(own),
+        "participants": count_people_of_day(own),
         **sums(own),
         **media(own),
         "short_connections": sum(each["room_duration_s"] is not None and each["room_duration_s"] < 10 for each in own),

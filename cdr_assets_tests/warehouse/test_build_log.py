@@ -22,7 +22,7 @@ from cdr_assets.days import DAY as ONE_DAY
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import BlockedByCheck
 from cdr_assets.warehouse.partitions import replace_partition
-from cdr_assets.warehouse.table import LandedFiles, Rebuilt, Table
+from cdr_assets.warehouse.table import Inputs, LandedFiles, Rebuilt, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import TABLES, assert_exact, assert_exports_are_the_tables, read
 from cdr_assets_tests.holding import QUEUES, held
@@ -344,9 +344,9 @@ def test_other_days_that_a_build_makes_due_are_due_before_it_commits(warehouse: 
     build_days(warehouse, BOTH, files)
 
     def build_one_and_make_another_due(
-        connection: Connection, table: Table, usage_date: date, landed: LandedFiles
+        connection: Connection, table: Table, usage_date: date, inputs: Inputs
     ) -> Rebuilt:
-        rebuilt = replace_partition(connection, ROOM_USAGE, usage_date, landed)
+        rebuilt = replace_partition(connection, ROOM_USAGE, usage_date, inputs)
         return rebuilt._replace(days_due=frozenset({DAY, NEXT}))
 
     table = replace(ROOM_USAGE, build=build_one_and_make_another_due)

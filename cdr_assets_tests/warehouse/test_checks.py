@@ -9,9 +9,9 @@ import pytest
 
 from cdr_assets.database import Connection, run
 from cdr_assets.days import days_between
-from cdr_assets.warehouse import checks
 from cdr_assets.warehouse.build import Warehouse
-from cdr_assets.warehouse.checks import look, ranges
+from cdr_assets.warehouse.checks import look
+from cdr_assets.warehouse.partitions import portions
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.reference import Record
 from cdr_assets_tests.warehouse.landed import build, land
@@ -176,10 +176,10 @@ def test_days_of_which_a_table_lost_every_row_are_looked_at(warehouse: Warehouse
 
 
 def test_days_are_cut_into_ranges_of_a_bounded_number_of_days_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "RANGE_DAYS", 3)
-    monkeypatch.setattr(checks, "RANGE_ROWS", 10)
+    monkeypatch.setattr(partitions, "PORTION_DAYS", 3)
+    monkeypatch.setattr(partitions, "PORTION_ROWS", 10)
     counts = dict(zip(DAYS, [4, 6, 1, 11, 0, 2, 2, 2, 10, 1], strict=True))
-    cut = [[counts[day] for day in days] for days in ranges(counts)]
+    cut = [[counts[day] for day in days] for days in portions(counts)]
     assert cut == [[4, 6], [1], [11], [0, 2, 2], [2], [10], [1]]
-    assert [day for days in ranges(counts) for day in days] == DAYS
-    assert list(ranges({})) == []
+    assert [day for days in portions(counts) for day in days] == DAYS
+    assert list(portions({})) == []

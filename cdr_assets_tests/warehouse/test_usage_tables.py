@@ -14,10 +14,12 @@ from cdr_assets.database import Connection
 from cdr_assets.days import DAY
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.rooms import RoomsFile
+from cdr_assets.warehouse.table import Facts
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import read
 from cdr_assets_tests.reference import Record, Row, tables
-from cdr_assets_tests.reference.hostile import hostile_days
+from cdr_assets_tests.reference.hostile import ROOMS, hostile_days, rooms_csv
 from cdr_assets_tests.warehouse.landed import land_in
 
 OLDER, NEWEST = 1, 1_000
@@ -42,7 +44,7 @@ CASES = {
     ),
     "daily_usage": Case(tables.daily_usage, ("usage_date", "app_id"), frozenset({"provisional"})),
     "owner_usage": Case(
-        lambda records: tables.owner_usage(records, []), ("usage_date", "app_id", "owner_ref", "billing_code")
+        lambda records: tables.owner_usage(records, ROOMS), ("usage_date", "app_id", "owner_ref", "billing_code")
     ),
     "connection_quality": Case(tables.connection_quality, ("cdr_id", "direction", "media")),
 }
@@ -56,7 +58,9 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def build_in_any_order(folder: Path, days: dict[date, list[Record]], rng: Random) -> Path:
     """Lands the days and older versions of some records, builds days in between, and at last all that are due."""
-    zone, warehouse = LandingZone(folder), Warehouse(folder / "cdr.duckdb")
+    (folder / "rooms.csv").write_bytes(rooms_csv())
+    facts = Facts(RoomsFile(folder / "rooms.csv"), is_provisional=lambda day: False)
+    zone, warehouse = LandingZone(folder), Warehouse(folder / "cdr.duckdb", facts=facts)
     answers = [(day, NEWEST + number, records) for number, (day, records) in enumerate(days.items())]
     answers += [(day, OLDER + number, records) for number, (day, records) in enumerate(older_versions(days, rng))]
     built: dict[date, str] = {}

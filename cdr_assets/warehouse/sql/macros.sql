@@ -16,6 +16,9 @@ END;
 CREATE OR REPLACE TEMP MACRO has_presence(connect_dt, disconnect_dt) AS
     connect_dt < disconnect_dt AND disconnect_dt - connect_dt <= INTERVAL 366 DAY;
 
+-- The last UTC day that a connection overlaps. One that ends at midnight does not overlap the day that begins.
+CREATE OR REPLACE TEMP MACRO last_day_of(disconnect_dt) AS (disconnect_dt - INTERVAL 1 MICROSECOND)::DATE;
+
 -- A time in seconds or in minutes; NULL if it is negative or longer than 31 days, so that no sum overflows its column.
 CREATE OR REPLACE TEMP MACRO within_31_days_s(seconds) AS CASE WHEN seconds BETWEEN 0 AND 2_678_400 THEN seconds END;
 CREATE OR REPLACE TEMP MACRO within_31_days_min(minutes) AS CASE WHEN minutes BETWEEN 0 AND 44_640 THEN minutes END;
@@ -63,15 +66,17 @@ CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, usage_dat
 
 -- From leaving to first landing; 0 where the clocks say that it landed before.
 CREATE OR REPLACE TEMP MACRO lateness_us(first_landed_at, disconnect_dt) AS
-    greatest(epoch_us(first_landed_at) - epoch_us(disconnect_dt), 0);
+    CASE WHEN disconnect_dt IS NOT NULL THEN greatest(epoch_us(first_landed_at) - epoch_us(disconnect_dt), 0) END;
 
--- The parts of stats_quality that are known; an absent part is NULL.
-CREATE OR REPLACE TEMP MACRO qualities(stats_quality) AS json_transform(stats_quality, replace('{
-    "send": {"video": PART, "audio": PART, "sharing": PART},
-    "receive": {"video": PART, "audio": PART, "sharing": PART}
-}', 'PART', '{
+-- A text or number at a place in a JSON value, as text; NULL if there is none, or an empty one, or something else.
+CREATE OR REPLACE TEMP MACRO given_text(given, place) AS CASE
+    WHEN json_type(given, place) IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'DOUBLE') THEN nullif(given ->> place, '')
+END;
+
+-- The values of one part of stats_quality, as text.
+CREATE OR REPLACE TEMP MACRO quality(part) AS json_transform(part, '{
     "avg_bitrate": "VARCHAR", "min_bitrate": "VARCHAR", "max_bitrate": "VARCHAR",
     "avg_quality": "VARCHAR", "avg_bitrate_quality": "VARCHAR", "good_percent": "VARCHAR", "bitrate_good_percent": "VARCHAR"
-}'));
+}');
 CREATE OR REPLACE TEMP MACRO good_or_bad(quality) AS
     CASE lower(quality) WHEN 'good' THEN 'Good' WHEN 'bad' THEN 'Bad' END;

@@ -1,23 +1,22 @@
--- One row per record of the UTC day, direction and kind of media that stats_quality tells of. Every value is read as text,
--- so one of another shape costs no other.
+-- One row per record of the UTC day, direction and kind of media that stats_quality has an object for. Every value is read
+-- as text first, so one of another shape costs no other.
 INSERT INTO connection_quality BY NAME
-WITH records AS (
-    SELECT usage_date, cdr_id, nullif(app_id, '') AS app_id, qualities(stats_quality) AS given
-    FROM call_detail_records
-    WHERE usage_date = $usage_date
-      AND stats_quality IS NOT NULL
+WITH places AS (
+    SELECT direction, media, '$.' || direction || '.' || media AS place
+    FROM unnest(['send', 'receive']) AS directions(direction), unnest(['video', 'audio', 'sharing']) AS kinds(media)
 ),
 
 parts AS (
-    SELECT usage_date, cdr_id, app_id, unnest([
-        {'direction': 'send', 'media': 'video', 'given': given.send.video},
-        {'direction': 'send', 'media': 'audio', 'given': given.send.audio},
-        {'direction': 'send', 'media': 'sharing', 'given': given.send.sharing},
-        {'direction': 'receive', 'media': 'video', 'given': given.receive.video},
-        {'direction': 'receive', 'media': 'audio', 'given': given.receive.audio},
-        {'direction': 'receive', 'media': 'sharing', 'given': given.receive.sharing}
-    ], max_depth := 2)
-    FROM records
+    SELECT
+        usage_date,
+        cdr_id,
+        nullif(app_id, '') AS app_id,
+        direction,
+        media,
+        quality(json_extract(stats_quality, place)) AS given
+    FROM call_detail_records, places
+    WHERE usage_date = $usage_date
+      AND json_type(stats_quality, place) = 'OBJECT'
 )
 
 SELECT
@@ -33,5 +32,4 @@ SELECT
     coalesce(
         try_cast(given.good_percent AS DECIMAL(18,3)), try_cast(given.bitrate_good_percent AS DECIMAL(18,3))
     ) AS good_percent
-FROM parts
-WHERE given IS NOT NULL;
+FROM parts;

@@ -1,6 +1,6 @@
--- The conferences that somebody was in on the UTC day.
+-- The conferences that somebody was in on the summed days, once for each day.
 CREATE OR REPLACE TEMP TABLE conferences AS
-SELECT row_number() OVER () AS conference_number, app_id, conf_num, conference
+SELECT row_number() OVER () AS conference_number, usage_date, app_id, conf_num, conference
 FROM day_stays
 WHERE conf_num IS NOT NULL
-GROUP BY app_id, conf_num, conference;
+GROUP BY usage_date, app_id, conf_num, conference;

@@ -1,9 +1,10 @@
--- One row per app that has a record on the UTC day, or a connection that overlaps it. Counts and minutes are of the
+-- One row per summed day and app that has a record on the day, or a connection that overlaps it. Counts and minutes are of the
 -- day's own records; times alone, returns and the peak are what lies within the day, of every connection that overlaps
 -- it.
 INSERT INTO daily_usage BY NAME
 WITH own AS (
     SELECT
+        usage_date,
         nullif(app_id, '') AS app_id,
         count(*) AS connections,
         count(DISTINCT nullif(conf_num, '')) AS conferences,
@@ -16,33 +17,34 @@ WITH own AS (
         count_if(room_duration_s < 10) AS short_connections,
         quantile_disc(lateness_us(first_landed_at, room_disconnect_dt), [0.5, 0.95]) AS lateness_us
     FROM call_detail_records
-    WHERE usage_date = $usage_date
-    GROUP BY nullif(app_id, '')
+    JOIN summed_days USING (usage_date)
+    WHERE usage_date BETWEEN $first_date AND $last_date
+    GROUP BY usage_date, nullif(app_id, '')
 ),
 
 together AS (
-    SELECT app_id, sum(alone_us) AS alone_us
+    SELECT usage_date, app_id, sum(alone_us) AS alone_us
     FROM conference_presences
     JOIN conferences USING (conference_number)
-    GROUP BY app_id
+    GROUP BY usage_date, app_id
 ),
 
 returned AS (
-    SELECT app_id, count(*) AS rejoins
+    SELECT usage_date, app_id, count(*) AS rejoins
     FROM presences
     JOIN conferences USING (conference_number)
     WHERE absent_before > 0
-    GROUP BY app_id
+    GROUP BY usage_date, app_id
 ),
 
 apps AS (
-    SELECT app_id FROM own
+    SELECT usage_date, app_id FROM own
     UNION
-    SELECT app_id FROM peaks
+    SELECT usage_date, app_id FROM peaks
 )
 
 SELECT
-    $usage_date AS usage_date,
+    apps.usage_date,
     apps.app_id,
     coalesce(connections, 0) AS connections,
     coalesce(conferences, 0) AS conferences,
@@ -59,9 +61,10 @@ SELECT
     coalesce(short_connections, 0) AS short_connections,
     seconds_of_us(lateness_us[1]) AS median_lateness_s,
     seconds_of_us(lateness_us[2]) AS p95_lateness_s,
-    $provisional AS provisional
+    provisional
 FROM apps
-LEFT JOIN own ON own.app_id IS NOT DISTINCT FROM apps.app_id
-LEFT JOIN peaks ON peaks.app_id IS NOT DISTINCT FROM apps.app_id
-LEFT JOIN together ON together.app_id IS NOT DISTINCT FROM apps.app_id
-LEFT JOIN returned ON returned.app_id IS NOT DISTINCT FROM apps.app_id;
+JOIN summed_days USING (usage_date)
+LEFT JOIN own ON own.usage_date = apps.usage_date AND own.app_id IS NOT DISTINCT FROM apps.app_id
+LEFT JOIN peaks ON peaks.usage_date = apps.usage_date AND peaks.app_id IS NOT DISTINCT FROM apps.app_id
+LEFT JOIN together ON together.usage_date = apps.usage_date AND together.app_id IS NOT DISTINCT FROM apps.app_id
+LEFT JOIN returned ON returned.usage_date = apps.usage_date AND returned.app_id IS NOT DISTINCT FROM apps.app_id;

@@ -4,8 +4,8 @@ INSERT INTO owner_usage BY NAME
 SELECT
     usage_date,
     nullif(app_id, '') AS app_id,
-    coalesce(nullif(room_details ->> '$.owner_ref', ''), rooms.owner_ref) AS owner_ref,
-    coalesce(nullif(room_details ->> '$.settings.billing_code', ''), rooms.billing_code) AS billing_code,
+    coalesce(given_text(room_details, '$.owner_ref'), rooms.owner_ref) AS owner_ref,
+    coalesce(given_text(room_details, '$.settings.billing_code'), rooms.billing_code) AS billing_code,
     count(*) AS connections,
     count(DISTINCT nullif(conf_num, '')) AS conferences,
     count(DISTINCT nullif(records.room_id, '')) AS rooms,

@@ -1,0 +1,1 @@
+FROM daily_usage WHERE usage_date IN (SELECT unnest($usage_dates)) ORDER BY usage_date, app_id;
