@@ -55,11 +55,10 @@ _HABITS: dict[Kind, _Habits] = {
 def connections(rng: Random, conference: Conference) -> Iterator[Connection]:
     """Every connection to a conference, person by person."""
     habits = _HABITS[conference.room.kind]
-    moderator_waits = rng.random() >= habits.late_moderator
+    # Who is there from the start, by their place: the moderator, or someone who waits for the moderator.
+    first = 1 if conference.people > 1 and rng.random() < habits.late_moderator else 0
     for place, (person, role) in enumerate(_people(rng, conference)):
-        first = place == (0 if moderator_waits or conference.people == 1 else 1)
-        waited_for = place == 0 and not first
-        join, leave = _presence(rng, habits, conference, place, first, waited_for)
+        join, leave = _presence(rng, habits, conference, place, first)
         yield from _connections_of(rng, habits, conference, place, person, role, join, leave)
 
 
@@ -68,10 +67,10 @@ def _people(rng: Random, conference: Conference) -> Iterator[tuple[Person, str]]
     kind, circle, people = conference.room.kind, conference.room.circle, conference.people
     if kind == "consultation":
         doctor, patient = company.colleague(circle), company.patient(int(rng.random() * company.PATIENTS))
-        vain = rng.random() if people == 1 else None
-        if vain is None or vain < 0.4:
+        patient_is_alone = people == 1 and rng.random() < 0.6
+        if not patient_is_alone:
             yield doctor, "moderator"
-        if vain is None or vain >= 0.4:
+        if patient_is_alone or people > 1:
             yield patient, "participant"
         if people > 2:
             yield company.patient(int(rng.random() * company.PATIENTS))._replace(ref=""), "participant"
@@ -95,20 +94,18 @@ def _people(rng: Random, conference: Conference) -> Iterator[tuple[Person, str]]
             yield person, "participant" if place else "moderator"
 
 
-def _presence(
-    rng: Random, habits: _Habits, conference: Conference, place: int, waiting: bool, waited_for: bool
-) -> tuple[int, int]:
-    """(join, leave) of the person in that place, within the conference. One is there from its start: who waits."""
+def _presence(rng: Random, habits: _Habits, conference: Conference, place: int, first: int) -> tuple[int, int]:
+    """(join, leave) of the person in that place, within the conference."""
     start, length, end = conference.start, conference.length, conference.start + conference.length
-    if waiting:
+    if place == first:
         join = start
-    elif waited_for:
+    elif place < first:
         join = start + min(2 * MINUTE + int(rng.expovariate(1 / (4 * MINUTE))), length // 2)
     else:
         join = start + min(int(rng.expovariate(1 / habits.delay)), length // 4)
     if conference.overnight and place % 2 == 0:
         # The shift that ends leaves before midnight.
-        return join, join + int((DAY - join) * (0.6 + 0.39 * rng.random()))
+        return join, join + int(max(0, DAY - join) * (0.6 + 0.39 * rng.random()))
     if place > 0 and rng.random() < habits.leave_early:
         return join, join + int((end - join) * (0.2 + 0.75 * rng.random()))
     return join, max(join, end - int(rng.expovariate(1 / (20 * SECOND))))
@@ -180,8 +177,9 @@ def _agent(rng: Random, person: Person, on_phone: bool) -> str:
     roll = rng.random()
     if roll < 0.01:
         return ""
+    taste = rng.random() if roll < 0.1 else person.number * 0.618 % 1
     # The first ones are the most common.
-    return agents[int(len(agents) * (roll if roll < 0.1 else (person.number * 0.618 % 1)) ** 1.6)]
+    return agents[int(len(agents) * taste**1.6)]
 
 
 def _ip(rng: Random) -> str:
