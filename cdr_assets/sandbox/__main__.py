@@ -65,6 +65,14 @@ class _Command(click.Command):
 )
 @click.option("--shape", type=click.Choice(get_args(Shape)), default=Settings.shape, help="Fields of a record.")
 @click.option("--errors", type=click.Choice(get_args(Errors)), default=Settings.errors, help="Form of an error.")
+@click.option(
+    "--lag",
+    "lag_minutes",
+    metavar="MINUTES",
+    type=int,
+    default=Settings.lag_minutes,
+    help="A record of the open day appears within so many minutes of its disconnect.",
+)
 @click.option("--app-id", default=Settings.app_id, help="User name of the Basic auth.")
 @click.option("--app-key", default=Settings.app_key, help="Password of the Basic auth.")
 @click.option(

@@ -1,7 +1,8 @@
 """The HTTP side: four GET routes under `/video/v2`, Basic auth, two error envelopes, and faults on request.
 
 EnableX's documents leave some points open. The sandbox decides them so: `to_date` is inclusive, the period filter uses
-`trans_date`, the answer for a day without calls is an empty list, and a record appears when its connection has ended.
+`trans_date`, the answer for a day without calls is an empty list, and a record appears some minutes after its
+connection has ended, at the latest when its UTC day closes. So the open day grows, and a closed one does not.
 """
 
 from __future__ import annotations
@@ -168,12 +169,17 @@ class _Api:
 
     def _appeared(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records that have appeared by now."""
-        now, faults = self._state.clock(), self._state.faults
+        now, faults, most_minutes = self._state.clock(), self._state.faults, self._state.settings.lag_minutes
         latest, latest_of_late = calls.stamp(now), calls.stamp(now - timedelta(hours=faults.late_hours))
+        surely, today = calls.stamp(now - timedelta(minutes=most_minutes)), latest[:10]
         share = faults.late_share
         for record in records:
             ended = record["trans_date"]
-            if ended <= latest_of_late or (ended <= latest and not _is_late(record, share)):
+            if ended > latest:
+                continue
+            if ended > surely and ended >= today and ended > calls.stamp(now - _lag(record, most_minutes)):
+                continue
+            if ended <= latest_of_late or not _is_late(record, share):
                 yield record
 
 
@@ -255,11 +261,19 @@ def _body(opening: bytes, records: Iterator[Record]) -> Iterator[bytes]:
     yield b"]}"
 
 
+def _lag(record: Record, most_minutes: int) -> timedelta:
+    """From the end of a connection to the record of it: a tenth of the longest time, or more."""
+    return timedelta(milliseconds=int(most_minutes * 60_000 * (0.1 + 0.9 * _fraction(record, 4))))
+
+
 def _is_late(record: Record, share: float) -> bool:
-    if share <= 0:
-        return False
+    return share > 0 and _fraction(record, 0) < share
+
+
+def _fraction(record: Record, place: int) -> float:
+    """From 0 to below 1, always the same for a record. Each place gives another."""
     digest = hashlib.sha256(record["cdr_id"].encode()).digest()
-    return int.from_bytes(digest[:4], "big") < share * 2**32
+    return int.from_bytes(digest[place : place + 4], "big") / 2**32
 
 
 def _day(text: str) -> date:
