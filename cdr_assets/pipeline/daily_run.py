@@ -19,6 +19,7 @@ from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
 from cdr_assets.warehouse.checks import Finding, kept_findings
 from cdr_assets.warehouse.partitions import portions
+from cdr_assets.warehouse.rooms import BadRooms
 from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
@@ -51,6 +52,8 @@ class DailyRun:
         """Days whose records this run typed again."""
         self.days_due: set[date] = set()
         """Days that lost records to a day that this run built, so that their usage is due to be built again."""
+        self.bad_rooms: BadRooms | None = None
+        """Why tables that need the file of rooms were not built."""
         self.zone = zone
         self._warehouse, self._client = warehouse, client
         self._tables, self._replace = tables, replace
@@ -163,13 +166,18 @@ class DailyRun:
         for check in checks:
             self.looked_at.setdefault((asset, check), []).append(day)
 
+    def _note_bad_rooms(self, table: Table, error: BadRooms) -> None:
+        self.bad_rooms = error
+
     def _build(self, day: date, ingested: IngestResult | None) -> Iterator[BuiltPartition]:
         with self._lease.connection() as connection:
             if ingested:
                 self._warehouse.keep(connection, ingest_findings(day, ingested))
             # A run that does not fetch was started in order to build.
             skip_current = ingested is not None and not self._replace
-            yield from self._warehouse.build_day(connection, day, self._tables, self.zone, skip_current)
+            yield from self._warehouse.build_day(
+                connection, day, self._tables, self.zone, skip_current, self._note_bad_rooms
+            )
             if ingested and CALL_DETAIL_RECORDS in self._tables:
                 first_answer_at = next(file.landed_at for file in self.zone.files(day) if file.covers_day)
                 (self.lateness[day],) = run(

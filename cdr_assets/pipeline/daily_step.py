@@ -68,6 +68,9 @@ class DailyStep:
             outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
             raise failure(self.context, error, left[0] if left else None, outlook) from without_values(error)
         yield from self._results(assets)
+        if self.run.bad_rooms:
+            outlook = f"owner_usage waits for it. Everything else is done: {describe_days(days)}."
+            raise failure(self.context, self.run.bad_rooms, outlook=outlook)
 
     def _days_to_build_again(self, days: Collection[date]) -> list[date]:
         """Days of the run that later answers added to, and other partitions that lost records to days of the run."""

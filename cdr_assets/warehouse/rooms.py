@@ -27,6 +27,8 @@ HEADER = ("room_id", "room_name", "owner_ref", "billing_code", "valid_from", "va
 class BadRooms(Exception):
     """The file of rooms cannot be used. Names the file, the line and what is wrong with it."""
 
+    permanent = True
+
 
 class _Entry(NamedTuple):
     line: int

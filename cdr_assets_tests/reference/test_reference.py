@@ -181,10 +181,10 @@ def test_people_who_are_known_differently_are_different_people() -> None:
         call("5", "Ann", 0, 1, conf_num="Y"),
     ]
     assert [row["participants"] for row in tables.conference_usage(records)] == [3, 2]
-    # The name is another person in the other conference, the reference is not.
+    # On a whole day, the name is another person in the other conference; the reference is not.
     assert [row["participants"] for row in tables.daily_usage(records)] == [4]
-    assert [row["participants"] for row in tables.owner_usage(records, [])] == [4]
-    assert [row["participants"] for row in tables.room_usage(records)] == [4]
+    assert [row["participants"] for row in tables.owner_usage(records, [])] == [3]
+    assert [row["participants"] for row in tables.room_usage(records)] == [3]
 
 
 def test_daily_usage() -> None:
