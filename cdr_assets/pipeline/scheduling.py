@@ -80,21 +80,22 @@ class Timing:
 
     def final_moment(self, day: date) -> datetime:
         """The last moment at which the day is fetched, if nothing delays it; `due` where it is not fetched again."""
-        last = self.last_moment(day)
-        if self.refetch_interval > DAY:
-            # Not every moment is one for this day.
-            following = self.due(day)
-            while following <= last:
-                reached, following = following, self.moment_at(following + self.refetch_interval)
-                if following > last:
-                    last = reached
-                    break
-        return max(self.due(day), last)
+        latest, last = self.last_moment(day), self.due(day)
+        if self.refetch_interval <= DAY:
+            return max(latest, last)
+        # Not every moment is one for this day.
+        while (following := self.moment_at(last + self.refetch_interval)) <= latest:
+            last = following
+        return last
 
     def open_day_moment(self, now: datetime) -> datetime:
-        """The newest moment for fetching the day that is open; undefined where it is not fetched."""
+        """The newest moment for fetching the day that is open, if it is fetched."""
         opened = midnight(now.date())
         return opened + (now - opened) // self.open_day_interval * self.open_day_interval
+
+    def open_day_rests_until(self, now: datetime) -> datetime:
+        """The next such moment: midnight at the latest, when another day opens."""
+        return min(self.open_day_moment(now) + self.open_day_interval, midnight(now.date() + DAY))
 
     def last_due(self, now: datetime) -> date:
         """The newest day that is due."""
@@ -327,15 +328,15 @@ def plan_open_day(now: datetime, start: date, asked: datetime | None, runs: Runs
         return Decision([], "the open day is not fetched: CDR_OPEN_DAY_MINUTES is 0", has_work=False)
     if day < start:
         return Decision([], f"{start} is the first day and has not begun", has_work=False)
-    moment = timing.open_day_moment(now)
     # A time in the future is that of a clock that was wrong.
-    if asked is not None and moment <= asked <= now:
-        following = moment + timing.open_day_interval
-        if following >= midnight(day + DAY):
-            return Decision([], f"{day} is not fetched again before it closes", has_work=False)
-        return Decision([], f"{day} is fetched again at {_clock(following)}", has_work=False)
-    if reason := _cooling_down(now, runs):
-        return Decision([], reason)
+    if asked is not None and timing.open_day_moment(now) <= asked <= now:
+        following = timing.open_day_rests_until(now)
+        reason = f"{day} is fetched again at {_clock(following)}"
+        if following.date() > day:
+            reason = f"{day} is not fetched again before it closes"
+        return Decision([], reason, has_work=False)
+    if cooling_down := _cooling_down(now, runs):
+        return Decision([], cooling_down)
     # What failed before the last answer says nothing about the next one.
     failed = [when for when in runs.failures_while_open.get(day, ()) if asked is None or asked > now or when > asked]
     known = replace(runs, failures={day: failed[-OPEN_DAY_FAILURES:]} if failed else {})
