@@ -26,6 +26,12 @@ from cdr_assets.pipeline.scheduling import Timing
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
+class DayToCome(Exception):
+    """A day that has not begun was to be fetched."""
+
+    permanent = True
+
+
 @dataclass(frozen=True)
 class DailyStep:
     """The step of one run. `enablex` is put on every materialization: which EnableX the records are of. By `timing`
@@ -52,6 +58,9 @@ class DailyStep:
         days = events.days_left(self.context)
         left = list(days)
         fetches = PERIOD_CDR in assets
+        # Dagster refuses a day that is to come, and not a range that ends there.
+        if fetches and (to_come := [day for day in days if day > self.run.zone.now().date()]):
+            raise failure(self.context, DayToCome(f"{describe_days(to_come)} has not begun in UTC"), to_come[0])
         try:
             for outcome in self.run.fetch_and_build(days, self.fetch_concurrency) if fetches else self.run.build(days):
                 day = outcome.day

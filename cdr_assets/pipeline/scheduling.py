@@ -44,6 +44,8 @@ As many of the last days are tried."""
 PROBE_INTERVAL = timedelta(minutes=5)
 """Wait from one try to the next while EnableX is down."""
 
+OPEN_DAY_IS_OFF = "the open day is not fetched: CDR_OPEN_DAY_MINUTES is 0"
+
 OPEN_DAY_FAILURES = 2
 """Of the failures of the open day so many count: it is open for some hours only, so the waits stay within one."""
 
@@ -325,7 +327,7 @@ def plan_open_day(now: datetime, start: date, asked: datetime | None, runs: Runs
     """
     day = now.date()
     if not timing.open_day_interval:
-        return Decision([], "the open day is not fetched: CDR_OPEN_DAY_MINUTES is 0", has_work=False)
+        return Decision([], OPEN_DAY_IS_OFF, has_work=False)
     if day < start:
         return Decision([], f"{start} is the first day and has not begun", has_work=False)
     # A time in the future is that of a clock that was wrong.

@@ -50,6 +50,7 @@ from cdr_assets.pipeline.retention import (
 )
 from cdr_assets.pipeline.scheduling import (
     ACCOUNT_ERROR_COOLDOWN,
+    OPEN_DAY_IS_OFF,
     AccountError,
     Decision,
     Failure,
@@ -134,6 +135,8 @@ def open_day(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: in
         "run. What it brings is provisional.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> Requests:
+        if not timing.open_day_interval:
+            return dg.SkipReason(OPEN_DAY_IS_OFF)
         began = utc_now()
         before = Rest.read(context.cursor)
         if before and before.holds(began):
@@ -146,11 +149,9 @@ def open_day(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: in
         if decision.has_work:
             known = runs(context, now, landing, context.resources.enablex)
             decision = scheduling.plan_open_day(now, start, asked, known, timing)
-        if decision.has_work or not timing.open_day_interval:
-            context.update_cursor("")
-        else:
-            until = began + (timing.open_day_rests_until(now) - now)
-            context.update_cursor(Rest(decision.reason, began.isoformat(), until.isoformat()).write())
+        until = began + (timing.open_day_rests_until(now) - now)
+        rest = Rest(decision.reason, began.isoformat(), until.isoformat())
+        context.update_cursor("" if decision.has_work else rest.write())
         return _result(context, decision, {OPEN_DAY_TAG: "true"})
 
     return sensor

@@ -107,6 +107,7 @@ def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
         "CDR_SETTLE_MINUTES": "0",
         "CDR_SETTLING_DAYS": str(DAYS + 1),
         "CDR_SETTLING_HOURS": "0.0001",
+        "CDR_OPEN_DAY_MINUTES": "0",
         "CDR_TICK_SECONDS": "1",
         "CDR_AGREEMENT_SAMPLE": "1",
     }

@@ -315,7 +315,7 @@ def test_rebuild_needs_no_credentials(locate: Locate, location: Location, monkey
 
 @pytest.mark.parametrize(
     ("job", "required", "optional"),
-    [("fetch_room", {"room_id"}, {"from_date", "to_date"}), ("fetch_conference", {"conf_num"}, set())],
+    [("fetch_room", {"room_id"}, {"from_date", "to_date", "wait"}), ("fetch_conference", {"conf_num"}, {"wait"})],
 )
 def test_the_launchpad_shows_what_each_field_is(
     location: Location, job: str, required: set[str], optional: set[str]
