@@ -20,7 +20,7 @@ from cdr_assets.sandbox.calls import records_of_day, stamp
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact, read
 from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, record, red
+from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, failure, record
 from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
 
 TUESDAY = date(2026, 11, 3)
@@ -248,7 +248,14 @@ def test_a_day_that_is_open_can_be_fetched_by_hand_and_one_to_come_cannot(locate
     assert location.metadata("period_cdr", today)["asked_at"] == asked.timestamp()
     with pytest.raises(DagsterUnknownPartitionError):
         location.run(today + 2 * DAY)
-    result = location.run(today, today + 2 * DAY)
-    assert not result.success
-    assert red(result) == []
-    assert script.paths.count(f"/cdr/period/{today + 2 * DAY}/{today + 2 * DAY}") == 0
+    script.paths.clear()
+    said = failure(location.run(today, today + 2 * DAY))
+    assert said.startswith(f"DayToCome: {today + DAY}...{today + 2 * DAY} has not begun in UTC")
+    assert script.paths == []
+
+
+def test_with_a_start_date_to_come_its_first_day_cannot_be_fetched_before(locate: Locate, script: Script) -> None:
+    # Dagster takes it for a partition.
+    tomorrow = datetime.now(timezone.utc).date() + DAY
+    location = locate({**script.environment, "CDR_START_DATE": str(tomorrow)})
+    assert f"{tomorrow} has not begun" in failure(location.run(tomorrow))
