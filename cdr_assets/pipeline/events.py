@@ -133,7 +133,7 @@ def change_metadata(day: date, ingested: IngestResult) -> Metadata:
 
 
 def fetch_metadata(asked: Asked | None, lateness: Mapping[str, Any] | None) -> Metadata:
-    """What fetching a day took, and how late the records came that the day's first answer did not have.
+    """What fetching a day took, and how late the records came that the first answer since it closed did not have.
 
     Lateness is from a record's disconnect to its first landing; the day must be built for it.
     """

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
-from datetime import date, datetime, time, timedelta, timezone
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from cdr_assets.days import days_between
+from cdr_assets.days import days_between, midnight
 from cdr_assets.sandbox.calls import records_between, records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets_tests.expected import TABLES, assert_exact
+from cdr_assets_tests.expected import TABLES, assert_exact, read
 from cdr_assets_tests.holding import QUEUES, held
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, failure, lengthen, record
@@ -90,8 +92,7 @@ def test_a_room_with_dates_is_asked_for_over_its_period(location: Location, sand
 def test_a_room_without_dates_is_asked_for_whole(location: Location, sandbox: Sandbox, dates: dict[str, str]) -> None:
     assert run(location, "fetch_room", room_id=BUSY_ROOM, **dates).success
     assert paths(sandbox) == [f"/cdr/room/{BUSY_ROOM}"]
-    today = datetime.combine(datetime.now(timezone.utc), time(), timezone.utc)
-    begin = datetime.combine(SETTINGS.start, time(), timezone.utc)
+    today, begin = midnight(datetime.now(timezone.utc).date()), midnight(SETTINGS.start)
     everything = list(records_between(SETTINGS, begin, today, BUSY_ROOM))
     assert location.materialized_days("room_cdr") == set(map(str, days_of(everything)))
 
@@ -307,6 +308,21 @@ def test_with_wait_the_tables_hold_what_came_when_the_run_ends(
     assert all(results.values())
     # EnableX is asked once, as without waiting.
     assert len(sandbox.requests) == 1
+
+
+def test_with_wait_a_conference_of_fifty_people_takes_seconds(locate: Locate, sandbox: Sandbox) -> None:
+    sandbox.settings = replace(SETTINGS, connections=2000)
+    connections = Counter(each["conf_num"] for each in records_of_day(sandbox.settings, FIRST))
+    number = next(number for number, count in connections.items() if count >= 50)
+    location = locate({**sandbox.environment, "CDR_START_DATE": str(FIRST)})
+    assert location.run(FIRST - timedelta(days=1)).success
+    began = time.process_time()
+    assert run(location, "fetch_conference", conf_num=number, wait=True).success
+    # Not on the clock: other tests may run at the same time.
+    assert time.process_time() - began < 10
+    found = {row["conf_num"]: row for row in read(location.warehouse, "conference_usage")}
+    assert found[number]["connections"] == connections[number]
+    assert found[number]["participants"] > 20
 
 
 def test_with_wait_days_that_are_current_are_left_alone_and_others_are_built(location: Location) -> None:
