@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.days import DAY, days_between, utc_now
-from cdr_assets.landing.files import SUFFIX, TIME_FORMAT, LandedFile
+from cdr_assets.landing.files import SUFFIX, LandedFile
 from cdr_assets.landing.moved import MovedRecords
 
 MOVES_WITHIN_DAYS = 7
@@ -127,12 +127,12 @@ class LandingZone:
     def note_asked(self, day: date, request: int, sent_at: datetime) -> None:
         """Notes the answer to a request for the whole day, unless that to a later one is noted. Hold the day's lock."""
         if request > self._asked(day)[0]:
-            _write(self._folder(day) / ".asked", f"{request} {sent_at.strftime(TIME_FORMAT)}")
+            _write(self._folder(day) / ".asked", f"{request} {sent_at.astimezone(timezone.utc).isoformat()}")
 
     def _asked(self, day: date) -> tuple[int, datetime | None]:
         with suppress(FileNotFoundError, NotADirectoryError, ValueError):
             request, sent_at = (self._folder(day) / ".asked").read_text(encoding="utf-8").split()
-            return int(request), datetime.strptime(sent_at, TIME_FORMAT).replace(tzinfo=timezone.utc)
+            return int(request), datetime.fromisoformat(sent_at).astimezone(timezone.utc)
         return -1, None
 
     def moved_records(self, day: date) -> MovedRecords:
