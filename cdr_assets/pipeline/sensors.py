@@ -302,8 +302,8 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
         context.update_cursor(portion.resume_after.isoformat() if portion.resume_after else "")
         return dg.SkipReason(
             f"{portion.deleted} runs from before {before:%Y-%m-%d} deleted; {portion.kept} kept, since they hold the "
-            f"newest state of a day or a check; {of_open_days} newer ones deleted, which fetched a day while it was open; "
-            f"{tries} newer ones deleted, since EnableX was unavailable"
+            f"newest state of a day or a check; {of_open_days} newer ones deleted, which fetched a day while it was "
+            f"open; {tries} newer ones deleted, since EnableX was unavailable"
         )
 
     return sensor
