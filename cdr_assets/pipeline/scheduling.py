@@ -365,9 +365,8 @@ def plan_rebuild(
 
 def _first_fetch_ends(day: date, now: datetime, timing: Timing) -> datetime:
     """Until when a day that was never built is left to the run that fetches it first."""
-    if day < now.date():
-        return timing.due(day) + JOIN_WAIT
-    return midnight(day) + JOIN_WAIT if timing.open_day_interval else midnight(day)
+    is_fetched_while_open = day == now.date() and timing.open_day_interval
+    return (midnight(day) if is_fetched_while_open else timing.due(day)) + JOIN_WAIT
 
 
 def _cooling_down(now: datetime, runs: Runs) -> str | None:

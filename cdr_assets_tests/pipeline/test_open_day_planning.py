@@ -181,8 +181,9 @@ def test_the_open_day_is_rebuilt_when_more_landed_and_left_to_its_first_fetch() 
     assert rebuild(NOON, {TODAY: "new"}) == []
     assert rebuild(early, {}) == []
     assert rebuild(late, {}) == [[TODAY]]
-    # Without a fetch of the open day nobody else builds it.
-    assert rebuild(early, {}, off) == [[TODAY]]
+    # What spills over midnight alone does not make a day of it.
+    assert rebuild(late, {}, off) == []
+    assert rebuild(late, {TODAY: "old"}, off) == [[TODAY]]
     assert scheduling.plan_rebuild(NOON, landed, {}, Runs(frozenset([TODAY]), 1), TIMING).runs == []
 
 
