@@ -8,6 +8,11 @@ from datetime import date, datetime, time, timedelta, timezone
 DAY = timedelta(days=1)
 
 
+def utc_now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(timezone.utc)
+
+
 def days_between(first: date, last: date) -> list[date]:
     """The days from `first` to `last`, both included; none if `last` is earlier."""
     return [first + DAY * number for number in range((last - first).days + 1)]

@@ -23,8 +23,9 @@ from cdr_assets.settings import Settings  # noqa: E402
 def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     """Every asset, check, job, schedule, sensor and resource, set up as the environment variables say."""
     settings = Settings.read(environ)
-    days = dg.DailyPartitionsDefinition(str(settings.start_date), timezone="UTC")
-    timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval)
+    # Up to the day that is open.
+    days = dg.DailyPartitionsDefinition(str(settings.start_date), timezone="UTC", end_offset=1)
+    timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval, settings.open_day_interval)
     resources = {
         "clock": Clock(),
         "enablex": EnableXResource(
@@ -40,24 +41,25 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             database=str(DataFolder(settings.data_dir).warehouse), export_dir=str(settings.export_dir)
         ),
     }
-    rebuild = jobs.rebuild(days, resources)
+    rebuild = jobs.rebuild(days, timing, resources)
     return dg.Definitions(
         assets=[
-            daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
+            daily_assets(days, timing, settings.fetch_concurrency, settings.agreement_sample),
             *on_demand_assets(days),
         ],
         jobs=[
             jobs.daily_cdr,
             jobs.weekly_checks,
             rebuild,
-            jobs.fetch_room(days),
-            jobs.fetch_conference(days),
+            jobs.fetch_room(days, timing),
+            jobs.fetch_conference(days, timing),
             jobs.acknowledge(),
         ],
         schedules=[jobs.every_week],
         sensors=[
             sensors.closed_days(days, timing, settings.tick_s),
             sensors.settling_days(days, timing, settings.tick_s),
+            sensors.open_day(days, timing, settings.tick_s),
             sensors.landed_days(
                 rebuild, days, timing, min(settings.tick_s, 60), settings.data_dir, settings.export_dir
             ),

@@ -13,6 +13,7 @@ RANGES = {
     "CDR_SETTLE_MINUTES": ("number", "0", "1440"),
     "CDR_SETTLING_DAYS": ("whole number", "0", "31"),
     "CDR_SETTLING_HOURS": ("number", "0.0001", "168"),
+    "CDR_OPEN_DAY_MINUTES": ("number", "0", "1440"),
     "CDR_TICK_SECONDS": ("whole number", "1", "86400"),
     "CDR_FETCH_CONCURRENCY": ("whole number", "1", "16"),
     "CDR_REQUESTS_PER_MINUTE": ("number", "1", "6000"),
@@ -30,6 +31,7 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert settings.start_date == date(2025, 1, 1)
     assert (settings.fetch_delay, settings.lookback_days) == (timedelta(hours=1), 3)
     assert settings.refetch_interval == timedelta(hours=6)
+    assert settings.open_day_interval == timedelta(minutes=30)
     assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 2, 2)
     assert settings.requests_per_minute == 60
     assert settings.keep_runs_days == 90
@@ -52,6 +54,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_SETTLE_MINUTES": "1.5",
             "CDR_SETTLING_DAYS": "7",
             "CDR_SETTLING_HOURS": "0.5",
+            "CDR_OPEN_DAY_MINUTES": "7.5",
             "CDR_TICK_SECONDS": "30",
             "CDR_FETCH_CONCURRENCY": "3",
             "CDR_REQUESTS_PER_MINUTE": "12.5",
@@ -72,6 +75,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         fetch_delay=timedelta(seconds=90),
         lookback_days=7,
         refetch_interval=timedelta(minutes=30),
+        open_day_interval=timedelta(seconds=450),
         tick_s=30,
         fetch_concurrency=3,
         requests_per_minute=12.5,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from cdr_assets.days import DAY, midnight
 from cdr_assets.enablex.records import Batch
 from cdr_assets.landing.comparison import Comparison, Counts
 from cdr_assets.landing.files import REPLACE, SPILL, DamagedFile, LandedFile, texts
@@ -103,6 +104,8 @@ def commit(zone: LandingZone, staged: Staged) -> IngestResult:
     for day in sorted({*staged.records, *staged.days}):
         with zone.lock(day):
             changes[day] = _commit_day(zone, staged, day)
+            if day in staged.days:
+                zone.note_asked(day, staged.request, staged.sent_at)
     files = [zone.keep_quarantined(staged.quarantine_file(day), day) for day in staged.quarantined]
     return IngestResult(dict(staged.records), changes, dict(staged.quarantined), files, staged.has_no_list)
 
@@ -118,12 +121,19 @@ def _commit_day(zone: LandingZone, staged: Staged, day: date) -> Change:
         zone.land(staged.records_file(day), day, staged.name(day, REPLACE))
         zone.remove_replaced(day)
         return Change(counts.new, counts.changed, counts.vanished, staged.ids(day))
-    is_first_answer = covered and not any(file.covers_day for file in older)
-    if staged.lines(day) or is_first_answer:
+    if staged.lines(day) or (covered and _is_first_answer(staged, day, older)):
         staged.write_empty(day)
         # Records of a day that was not asked for as a whole say nothing about the rest of that day.
         zone.land(staged.records_file(day), day, staged.name(day, "" if covered else SPILL))
     return Change(counts.new, counts.changed, counts.vanished, counts.landed)
+
+
+def _is_first_answer(staged: Staged, day: date, older: Sequence[LandedFile]) -> bool:
+    """Whether the whole day was not asked for before, or not since it closed. Such an answer lands without records too:
+    what comes after the first answer for a closed day is late."""
+    closed_at = midnight(day + DAY)
+    is_closed = staged.sent_at >= closed_at
+    return not any(file.covers_day and (not is_closed or file.landed_at >= closed_at) for file in older)
 
 
 def _counts(staged: Staged, day: date, older: Sequence[LandedFile]) -> Counts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from datetime import date, datetime, timezone
+from datetime import date
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +33,7 @@ class Staged:
         self.folder = folder
         self.route, self.replace = route, replace
         self.days = frozenset(days)
-        self.request, self.sent_at = 0, datetime.now(timezone.utc)
+        self.request, self.sent_at = 0, zone.now()
         """Number of the request that the answer is to, and when it was sent."""
         self.records: dict[date, int] = {}
         """Valid records of the answer by UTC day."""
@@ -82,7 +82,7 @@ class Staged:
         self.records, self.quarantined, self.counts = {}, {}, {}
         self._lines, self._ids = {}, {}
         self.has_no_list, self.is_whole = False, False
-        self.request, self.sent_at = self._zone.next_request(), datetime.now(timezone.utc)
+        self.request, self.sent_at = self._zone.next_request(), self._zone.now()
         self.lands_whole = self.replace or self._zone.is_asked_elsewhere(self.days, self.folder)
         with ExitStack() as stack:
             compared = {} if self.lands_whole else self._comparisons(stack)

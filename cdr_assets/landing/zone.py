@@ -2,6 +2,7 @@
 
     account                                                    App ID of the only account in this folder
     landing/usage_date=YYYY-MM-DD/<name>.ndjson.zst            records, byte for byte, one per line; see `files`
+    landing/usage_date=YYYY-MM-DD/.asked                       the last request for the whole day, and when it was sent
     landing/usage_date=YYYY-MM-DD/.moved, .loaded              what the tables have of it; see `moved`
     landing/.requests                                          number of the last request
     quarantine/usage_date=YYYY-MM-DD/<digest>.txt              records that are not valid, with the reason
@@ -18,15 +19,16 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import date, datetime, timezone
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from cdr_assets.data_folder import DataFolder
-from cdr_assets.days import DAY, days_between
+from cdr_assets.days import DAY, days_between, utc_now
 from cdr_assets.landing.files import SUFFIX, LandedFile
 from cdr_assets.landing.moved import MovedRecords
 
@@ -44,9 +46,11 @@ class OtherAccount(Exception):
 
 
 class LandingZone:
-    """The files in one data folder, which is created by the first write."""
+    """The files in one data folder, which is created by the first write. `clock` tells when requests are sent."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, clock: Callable[[], datetime] = utc_now) -> None:
+        self.now = clock
+        """The present, as an aware datetime."""
         folder = DataFolder(data_dir)
         self.account, self.landing, self.quarantine = folder.account, folder.landing, folder.quarantine
 
@@ -110,6 +114,27 @@ class LandingZone:
         """The version of a day on which exactly these of its files have landed."""
         return _version([(file.path.name, file.path.stat().st_size) for file in files])
 
+    def asked(self, day: date) -> datetime | None:
+        """When the request was sent that last asked for the whole UTC day; None if none was answered.
+
+        Days that only earlier versions fetched have no note of it. For those it is the newest file of such an answer.
+        """
+        _, sent_at = self._asked(day)
+        if sent_at is None:
+            sent_at = next((file.landed_at for file in reversed(self.files(day)) if file.covers_day), None)
+        return sent_at
+
+    def note_asked(self, day: date, request: int, sent_at: datetime) -> None:
+        """Notes the answer to a request for the whole day, unless that to a later one is noted. Hold the day's lock."""
+        if request > self._asked(day)[0]:
+            _write(self._folder(day) / ".asked", f"{request} {sent_at.astimezone(timezone.utc).isoformat()}")
+
+    def _asked(self, day: date) -> tuple[int, datetime | None]:
+        with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+            request, sent_at = (self._folder(day) / ".asked").read_text(encoding="utf-8").split()
+            return int(request), datetime.fromisoformat(sent_at).astimezone(timezone.utc)
+        return -1, None
+
     def moved_records(self, day: date) -> MovedRecords:
         """Records that landed on the day and may lie under another one within a week of it."""
         # A move is noticed when both of its days are loaded.
@@ -159,7 +184,8 @@ class LandingZone:
 
     def _largest_request(self) -> int:
         landed = (LandedFile.at(path) for path in self.landing.glob(f"usage_date=*/*{SUFFIX}"))
-        return max((file.request for file in landed if file), default=0)
+        asked = (self._asked(day)[0] for day in self.days())
+        return max(chain((file.request for file in landed if file), asked), default=0)
 
     def lock(self, day: date) -> FileLock:
         """Hold this lock while changing the day's files, or while relying on them not to change."""

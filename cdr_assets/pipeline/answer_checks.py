@@ -23,7 +23,7 @@ NO_RECORD_VANISHED_UPSTREAM = Check(
 ROUTES_AGREE = Check(
     "routes_agree",
     "The room and conference routes return the same records and minutes as the table. Sampled once per fetching run: "
-    "the busiest rooms and some conferences of its last day.",
+    "the busiest rooms and some conferences of its last closed day.",
     "Records that only the routes had have landed, and their days are rebuilt. Ask EnableX about records that only the "
     "table has, and about minutes that differ. CDR_AGREEMENT_SAMPLE sets how many are sampled; with 0 nothing is asked "
     "for, and what was found before stays open until it is acknowledged.",

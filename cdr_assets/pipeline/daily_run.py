@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from datetime import date
+from datetime import date, datetime
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from cdr_assets.database import Connection, ConnectionLease, run
+from cdr_assets.days import DAY, midnight
 from cdr_assets.enablex.client import Asked, EnableX
 from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
@@ -45,7 +47,8 @@ class DailyRun:
         self.asked: dict[date, Asked] = {}
         """What fetching each day took."""
         self.lateness: dict[date, dict[str, Any]] = {}
-        """How late the records came that the first answer for a fetched day did not have."""
+        """How late the records came that the first answer since a fetched day closed did not have. Days that are open
+        have none."""
         self.days_to_rebuild: set[date] = set()
         """Days that changed in the landing zone after this run built them, or that it does not build."""
         self.loaded_days: set[date] = set()
@@ -90,19 +93,26 @@ class DailyRun:
                 finally:
                     clients.put(client)
 
-            yield from self._observed(days, fetch, concurrency)
+            yield from self._observed(days, fetch, concurrency, skip_current=not self._replace)
 
-    def build(self, days: Sequence[date]) -> Generator[Outcome, None, None]:
-        """Builds the partitions of each day from what landed."""
-        yield from self._observed(days, None, 1)
+    def build(self, days: Sequence[date], skip_current: bool = False) -> Generator[Outcome, None, None]:
+        """Builds the partitions of each day from what landed. `skip_current` leaves days alone that are current.
+
+        Without it all are built: a run that does not fetch is started in order to build.
+        """
+        yield from self._observed(days, None, 1, skip_current)
 
     def _observed(
-        self, days: Sequence[date], fetch: Callable[[date], IngestResult] | None, concurrency: int
+        self,
+        days: Sequence[date],
+        fetch: Callable[[date], IngestResult] | None,
+        concurrency: int,
+        skip_current: bool,
     ) -> Generator[Outcome, None, None]:
         for outcome in build_days(
             days,
             fetch=fetch,
-            build=self._build,
+            build=partial(self._build, skip_current=skip_current),
             before_waiting=self._lease.release,
             concurrency=concurrency,
         ):
@@ -133,11 +143,17 @@ class DailyRun:
             self._warehouse.keep(connection, [finding])
         self._note(table, [ROUTES_AGREE], day)
 
+    def closed(self, days: Iterable[date]) -> list[date]:
+        """Those of the days that had closed when they were last asked for."""
+        asked = ((day, self.zone.asked(day)) for day in days)
+        return [day for day, when in asked if when and when >= midnight(day + DAY)]
+
     def days_to_reconcile(self) -> list[date]:
-        """The days on which the routes did not agree, and the last day that has records."""
+        """The days on which the routes did not agree, and the last closed day that has records."""
         with self._lease.connection() as connection:
             kept = kept_findings(connection, CALL_DETAIL_RECORDS.name, ROUTES_AGREE)
-            last = list(self._warehouse.days(connection, CALL_DETAIL_RECORDS))[-1:]
+            days = list(self._warehouse.days(connection, CALL_DETAIL_RECORDS))
+        last = self.closed(days)[-1:]
         return sorted({*last, *(finding.usage_date for finding in kept)})
 
     def look_again(self, checks: Collection[str]) -> None:
@@ -169,20 +185,22 @@ class DailyRun:
     def _note_bad_rooms(self, table: Table, error: BadRooms) -> None:
         self.bad_rooms = error
 
-    def _build(self, day: date, ingested: IngestResult | None) -> Iterator[BuiltPartition]:
+    def _build(self, day: date, ingested: IngestResult | None, skip_current: bool) -> Iterator[BuiltPartition]:
         with self._lease.connection() as connection:
             if ingested:
                 self._warehouse.keep(connection, ingest_findings(day, ingested))
-            # A run that does not fetch was started in order to build.
-            skip_current = ingested is not None and not self._replace
             yield from self._warehouse.build_day(
                 connection, day, self._tables, self.zone, skip_current, self._note_bad_rooms
             )
-            if ingested and CALL_DETAIL_RECORDS in self._tables:
-                first_answer_at = next(file.landed_at for file in self.zone.files(day) if file.covers_day)
+            if ingested and CALL_DETAIL_RECORDS in self._tables and (first_answer_at := self._first_answer_at(day)):
                 (self.lateness[day],) = run(
                     connection,
                     CALL_DETAIL_RECORDS.sql("lateness"),
                     usage_date=day,
                     first_answer_at=first_answer_at.replace(tzinfo=None),
                 )
+
+    def _first_answer_at(self, day: date) -> datetime | None:
+        """When the first answer since the day closed was asked for; None if there is none yet."""
+        answers = (file.landed_at for file in self.zone.files(day) if file.covers_day)
+        return next((when for when in answers if when >= midnight(day + DAY)), None)

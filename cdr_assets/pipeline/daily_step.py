@@ -21,13 +21,21 @@ from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import PARTITION_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.pipeline.scheduling import Timing
 
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
+class DayToCome(Exception):
+    """A day that has not begun was to be fetched."""
+
+    permanent = True
+
+
 @dataclass(frozen=True)
 class DailyStep:
-    """The step of one run. `enablex` is put on every materialization: which EnableX the records are of.
+    """The step of one run. `enablex` is put on every materialization: which EnableX the records are of. By `timing`
+    they say whether the day may still change.
 
     `fetch_concurrency` days are fetched in parallel. `sample` rooms, and as many conferences, are asked for by the
     check routes_agree; with 0 it asks for nothing, and what it found before stays open.
@@ -36,6 +44,7 @@ class DailyStep:
     context: dg.AssetExecutionContext
     run: DailyRun
     enablex: str
+    timing: Timing
     fetch_concurrency: int
     sample: int
 
@@ -49,17 +58,23 @@ class DailyStep:
         days = events.days_left(self.context)
         left = list(days)
         fetches = PERIOD_CDR in assets
+        # Dagster refuses a day that is to come, and not a range that ends there.
+        if fetches and (to_come := [day for day in days if day > self.run.zone.now().date()]):
+            raise failure(self.context, DayToCome(f"{describe_days(to_come)} has not begun in UTC"), to_come[0])
         try:
             for outcome in self.run.fetch_and_build(days, self.fetch_concurrency) if fetches else self.run.build(days):
                 day = outcome.day
                 took = events.fetch_metadata(self.run.asked.get(day), self.run.lateness.get(day))
-                yield from events.recorded(outcome, self.run.zone, self.enablex, took)
+                yield from events.recorded(outcome, self.run.zone, self.enablex, self.timing, took)
                 left.remove(outcome.day)
-            # A day that is current was compared when it was built: its routes are not asked again.
-            if days and self.sample and fetches and days[-1] in self.run.loaded_days:
-                self.run.reconcile(days[-1], self.sample)
+            # A day that is current was compared when it was built: its routes are not asked again. While a day is open,
+            # they differ by what happened between two requests.
+            last_closed = self.run.closed(days)[-1:]
+            if self.sample and fetches and self.run.loaded_days.issuperset(last_closed):
+                for day in last_closed:
+                    self.run.reconcile(day, self.sample)
             for outcome in self.run.build(self._days_to_build_again(days)):
-                yield from events.recorded(outcome, self.run.zone, self.enablex)
+                yield from events.recorded(outcome, self.run.zone, self.enablex, self.timing)
         except Exception as error:
             # The results of the days that were done are not lost with the day that failed.
             with suppress(WarehouseError):

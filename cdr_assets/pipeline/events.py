@@ -15,9 +15,13 @@ from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.daily_run import Outcome
 from cdr_assets.pipeline.live_run import ENABLEX_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.pipeline.scheduling import Timing, is_provisional
 
 LANDING_CODE_VERSION = "2"
 """To be changed when the same answer would land as other bytes."""
+
+ASKED_AT = "asked_at"
+"""When the whole day was asked for, in the metadata of period_cdr."""
 
 PARENT_RUN_TAG = "dagster/parent_run_id"
 
@@ -25,27 +29,37 @@ Metadata = Mapping[str, Any]
 
 
 def recorded(
-    outcome: Outcome, zone: LandingZone, enablex: str, fetch: Metadata | None = None
+    outcome: Outcome, zone: LandingZone, enablex: str, timing: Timing, fetch: Metadata | None = None
 ) -> Iterator[dg.AssetMaterialization]:
     """The materializations of a day. Raises the day's error at the end, if it has one.
 
     `fetch` is what is known of the day's fetch.
     """
-    yield from materializations(outcome, zone, enablex, fetch or {})
+    yield from materializations(outcome, zone, enablex, timing, fetch or {})
     if outcome.error:
         raise outcome.error
 
 
 def materializations(
-    outcome: Outcome, zone: LandingZone, enablex: str, fetch: Metadata
+    outcome: Outcome, zone: LandingZone, enablex: str, timing: Timing, fetch: Metadata
 ) -> Iterator[dg.AssetMaterialization]:
-    """The day's partitions that were made, with the versions of their data and code, and the EnableX they are of."""
+    """The day's partitions that were made, with the versions of their data and code, and the EnableX they are of.
+
+    Each says whether it is provisional: the day is open, or has closed and is to be fetched again.
+    """
     day, source = outcome.day, {ENABLEX_TAG: enablex}
+    asked = zone.asked(day)
+    provisional = is_provisional(day, asked, timing)
     if outcome.fetched:
         yield dg.AssetMaterialization(
             PERIOD_CDR,
             partition=str(day),
-            metadata={**period_metadata(day, outcome.fetched), **fetch},
+            metadata={
+                **period_metadata(day, outcome.fetched),
+                **fetch,
+                **({ASKED_AT: dg.MetadataValue.timestamp(asked)} if asked else {}),
+                "provisional": provisional,
+            },
             tags={**source, **versions(zone.version(day), LANDING_CODE_VERSION)},
         )
     for built in outcome.built:
@@ -56,6 +70,7 @@ def materializations(
             metadata={
                 "dagster/row_count": built.row_count,
                 "build": "current, not built again" if built.was_current else "built",
+                "provisional": provisional,
             },
             tags={**source, **versions(f"{built.landing_version}-{fingerprint}", fingerprint)},
         )
@@ -118,7 +133,7 @@ def change_metadata(day: date, ingested: IngestResult) -> Metadata:
 
 
 def fetch_metadata(asked: Asked | None, lateness: Mapping[str, Any] | None) -> Metadata:
-    """What fetching a day took, and how late the records came that the day's first answer did not have.
+    """What fetching a day took, and how late the records came that the first answer since it closed did not have.
 
     Lateness is from a record's disconnect to its first landing; the day must be built for it.
     """

@@ -1,6 +1,6 @@
 """Jobs: what can be launched by name, and the schedule of the one that runs by the clock."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,21 +8,17 @@ import dagster as dg
 from pydantic import Field
 
 from cdr_assets.days import describe_days, parse_day
-from cdr_assets.enablex.client import EnableX, Request
+from cdr_assets.enablex.client import EnableX
 from cdr_assets.enablex.errors import BadParameter
-from cdr_assets.landing.ingest import ingest
-from cdr_assets.pipeline import events
 from cdr_assets.pipeline.assets import tables_from_landing_zone
 from cdr_assets.pipeline.checks import check_named, evaluation
+from cdr_assets.pipeline.daily_step import Event
 from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
-from cdr_assets.pipeline.resources import (
-    EnableXResource,
-    LandingResource,
-    WarehouseResource,
-    account_client,
-)
+from cdr_assets.pipeline.on_demand import OnDemand
+from cdr_assets.pipeline.resources import EnableXResource, LandingResource, WarehouseResource
+from cdr_assets.pipeline.scheduling import Timing
 from cdr_assets.warehouse.checks import kept_findings
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
@@ -59,7 +55,7 @@ every_week = dg.ScheduleDefinition(
 )
 
 
-def rebuild(utc_days: dg.PartitionsDefinition[str], resources: Mapping[str, Any]) -> dg.JobDefinition:
+def rebuild(utc_days: dg.PartitionsDefinition[str], timing: Timing, resources: Mapping[str, Any]) -> dg.JobDefinition:
     """Builds tables from the landing zone."""
     job = dg.define_asset_job(
         "rebuild",
@@ -68,8 +64,13 @@ def rebuild(utc_days: dg.PartitionsDefinition[str], resources: Mapping[str, Any]
     )
     # It has the same assets as daily_cdr but another step, without that one's settings. An asset can have only one
     # step per code location, so the job is resolved by itself.
-    alone = dg.Definitions(assets=[tables_from_landing_zone(utc_days)], jobs=[job], resources=resources)
+    alone = dg.Definitions(assets=[tables_from_landing_zone(utc_days, timing)], jobs=[job], resources=resources)
     return alone.resolve_job_def("rebuild")
+
+
+WAIT = (
+    "Whether to build the tables of the days that changed before the run ends. Otherwise they are built soon after it."
+)
 
 
 class RoomConfig(dg.Config):
@@ -81,15 +82,17 @@ class RoomConfig(dg.Config):
         description="First UTC day, YYYY-MM-DD, together with to_date. Without both: the room's whole history.",
     )
     to_date: str | None = Field(default=None, description="Last UTC day, YYYY-MM-DD, together with from_date.")
+    wait: bool = Field(default=False, description=WAIT)
 
 
 class ConferenceConfig(dg.Config):
     """Which conference to fetch."""
 
     conf_num: str = Field(description="The conference's number, as EnableX gives it.")
+    wait: bool = Field(default=False, description=WAIT)
 
 
-def fetch_room(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
+def fetch_room(utc_days: dg.DailyPartitionsDefinition, timing: Timing) -> dg.JobDefinition:
     """Fetches one room on demand."""
 
     @dg.op(name="fetch_room", out=dg.Out(dg.Nothing))
@@ -98,8 +101,9 @@ def fetch_room(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
         config: RoomConfig,
         enablex: EnableXResource,
         landing: LandingResource,
+        warehouse: WarehouseResource,
         live_run: LiveRun,
-    ) -> None:
+    ) -> Iterator[Event]:
         if not config.room_id.strip():
             raise failure(context, BadParameter("room_id is empty: give the id of the room to fetch"))
         if bool(config.from_date) != bool(config.to_date):
@@ -113,16 +117,20 @@ def fetch_room(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
             )
         else:
             path, ask = f"room/{config.room_id}", partial(EnableX.room, room_id=config.room_id)
-        _land(context, utc_days, ROOM_CDR, path, ask, enablex, landing, live_run)
+        on_demand = OnDemand(context, utc_days, timing, live_run, landing.zone)
+        ingested = on_demand.land(ROOM_CDR, path, ask, enablex)
+        if config.wait:
+            yield from on_demand.build(ingested, warehouse.warehouse)
 
     return _job(
         op,
         RoomConfig,
-        "Lands one room's CDRs, of a period or its whole history. Changed days are rebuilt by themselves.",
+        "Lands one room's CDRs, of a period or its whole history. Changed days are rebuilt by themselves; with wait: "
+        "true, before the run ends.",
     )
 
 
-def fetch_conference(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
+def fetch_conference(utc_days: dg.DailyPartitionsDefinition, timing: Timing) -> dg.JobDefinition:
     """Fetches one conference on demand."""
 
     @dg.op(name="fetch_conference", out=dg.Out(dg.Nothing))
@@ -131,14 +139,22 @@ def fetch_conference(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition
         config: ConferenceConfig,
         enablex: EnableXResource,
         landing: LandingResource,
+        warehouse: WarehouseResource,
         live_run: LiveRun,
-    ) -> None:
+    ) -> Iterator[Event]:
         if not config.conf_num.strip():
             raise failure(context, BadParameter("conf_num is empty: give the number of the conference to fetch"))
         ask = partial(EnableX.conference, conf_num=config.conf_num)
-        _land(context, utc_days, CONFERENCE_CDR, f"conf/{config.conf_num}", ask, enablex, landing, live_run)
+        on_demand = OnDemand(context, utc_days, timing, live_run, landing.zone)
+        ingested = on_demand.land(CONFERENCE_CDR, f"conf/{config.conf_num}", ask, enablex)
+        if config.wait:
+            yield from on_demand.build(ingested, warehouse.warehouse)
 
-    return _job(op, ConferenceConfig, "Lands one conference's CDRs. Changed days are rebuilt by themselves.")
+    return _job(
+        op,
+        ConferenceConfig,
+        "Lands one conference's CDRs. Changed days are rebuilt by themselves; with wait: true, before the run ends.",
+    )
 
 
 class AcknowledgeConfig(dg.Config):
@@ -181,43 +197,9 @@ def acknowledge() -> dg.JobDefinition:
     )
 
 
-def _land(
-    context: dg.OpExecutionContext,
-    utc_days: dg.DailyPartitionsDefinition,
-    asset: str,
-    path: str,
-    ask: Callable[[EnableX], Request],
-    enablex: EnableXResource,
-    landing: LandingResource,
-    live_run: LiveRun,
-) -> None:
-    """Lands the answer to `ask`, which asks for `/cdr/<path>`.
-
-    Records in Dagster what it brought, for each day that it has records of and that is a partition.
-    """
-    try:
-        with account_client(enablex, landing.zone) as client:
-            request = ask(client)
-            ingested = ingest(landing.zone, request, route=path.partition("/")[0])
-    except Exception as error:
-        raise failure(context, error) from without_values(error)
-    start = utc_days.start.date()
-    context.log.info(
-        f"{sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
-        f"changed: {describe_days(ingested.changed_days) or 'nothing'}"
-    )
-    if early := events.before_start_date(ingested, start):
-        context.log.warning(f"Records from before CDR_START_DATE: {early}")
-    for materialization in events.landed_on_demand(
-        asset, f"GET /cdr/{path}", ingested, landing.zone, live_run.enablex, request.asked, start
-    ):
-        if utc_days.has_partition_key(str(materialization.partition)):
-            context.log_event(materialization)
-
-
 def _job(op: dg.OpDefinition, config: type[dg.Config], description: str) -> dg.JobDefinition:
     # The graph has a name of its own, since the op has the job's.
     graph = dg.GraphDefinition(f"{op.name}_graph", node_defs=[op], description=description)
     # Shown in the launchpad, to be filled in. An optional field that stays empty counts as not given.
-    blank = dict.fromkeys(config.model_fields, "")
+    blank = {name: False if field.annotation is bool else "" for name, field in config.model_fields.items()}
     return graph.to_job(op.name, description=description, config={"ops": {op.name: {"config": blank}}})

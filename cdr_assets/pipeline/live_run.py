@@ -19,6 +19,8 @@ RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster
 ENABLEX_TAG = "cdr_assets/enablex"
 # The range of a run, for people: Dagster's own tags of it are hidden in the list of runs.
 DAYS_TAG = "cdr_assets/days"
+# The run fetches the day that is open. It is soon followed by another one.
+OPEN_DAY_TAG = "cdr_assets/open_day"
 # Where the run's lock is. Runs on other data folders may be in the same Dagster instance.
 DATA_DIR_TAG = "cdr_assets/folder"
 

@@ -25,6 +25,32 @@ SECONDS_TO_SETTLE = 2
 
 
 @dataclass(frozen=True)
+class Rest:
+    """A tick that found nothing to do until a moment: what it said, when it was, and that moment."""
+
+    reason: str
+    since: str
+    until: str
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Rest | None:
+        """The tick in a cursor; None where there is none."""
+        with suppress(ValueError, TypeError):
+            return cls(**json.loads(cursor or ""))
+        return None
+
+    def write(self) -> str:
+        """The tick as a cursor."""
+        return json.dumps(asdict(self))
+
+    def holds(self, now: datetime) -> bool:
+        """Whether the moment is still to come. A clock that was set back ends the rest."""
+        with suppress(ValueError, TypeError):
+            return datetime.fromisoformat(self.since) <= now < datetime.fromisoformat(self.until)
+        return False
+
+
+@dataclass(frozen=True)
 class QuietTick:
     """What the tick said, the state of the folders when it began, and when. It is kept in the sensor's cursor."""
 

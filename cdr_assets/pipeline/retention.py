@@ -17,7 +17,7 @@ from pathlib import Path
 import dagster as dg
 from dagster import RunsFilter
 
-from cdr_assets.pipeline.live_run import UNAVAILABLE_TAG
+from cdr_assets.pipeline.live_run import OPEN_DAY_TAG, UNAVAILABLE_TAG
 from cdr_assets.pipeline.project_runs import FINISHED, IN_FLIGHT, is_of_this_project
 
 MAX_RUNS_PER_TICK = 200
@@ -77,12 +77,23 @@ def delete_failed_tries(instance: dg.DagsterInstance, after: datetime, before: d
     While EnableX is down, there are hundreds of them in a day, and each says the same.
     """
     failed = RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=after, updated_before=before)
+    return _delete_tagged(instance, failed, UNAVAILABLE_TAG)
+
+
+def delete_runs_of_open_days(instance: dg.DagsterInstance, after: datetime, before: datetime) -> int:
+    """Deletes runs of that time which fetched a day while it was open; returns how many. There are 48 of them a day."""
+    ended = RunsFilter(statuses=FINISHED, updated_after=after, updated_before=before, tags={OPEN_DAY_TAG: "true"})
+    return _delete_tagged(instance, ended, OPEN_DAY_TAG)
+
+
+def _delete_tagged(instance: dg.DagsterInstance, runs: RunsFilter, tag: str) -> int:
+    """Deletes those of the runs that have the tag, and hold no newest state; returns how many."""
     deadline, deleted = time.monotonic() + MAX_SECONDS_PER_TICK, 0
-    for record in instance.get_run_records(failed, order_by="update_timestamp", ascending=True):
+    for record in instance.get_run_records(runs, order_by="update_timestamp", ascending=True):
         run = record.dagster_run
         if time.monotonic() > deadline:
             break
-        if run.tags.get(UNAVAILABLE_TAG) and is_of_this_project(run) and not _holds_newest_state(instance, run.run_id):
+        if run.tags.get(tag) and is_of_this_project(run) and not _holds_newest_state(instance, run.run_id):
             _delete(instance, run.run_id)
             deleted += 1
     return deleted

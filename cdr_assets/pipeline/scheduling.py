@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
 
@@ -44,6 +44,11 @@ As many of the last days are tried."""
 PROBE_INTERVAL = timedelta(minutes=5)
 """Wait from one try to the next while EnableX is down."""
 
+OPEN_DAY_IS_OFF = "the open day is not fetched: CDR_OPEN_DAY_MINUTES is 0"
+
+OPEN_DAY_FAILURES = 2
+"""Of the failures of the open day so many count: it is open for some hours only, so the waits stay within one."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -52,11 +57,14 @@ class Timing:
 
     All days are fetched at the same moments of a UTC day: `fetch_delay` past midnight, and every `refetch_interval`
     from then on. So the days that are due go in one run.
+
+    The day that is open is fetched every `open_day_interval` from midnight on; never if that is zero.
     """
 
     fetch_delay: timedelta = timedelta(hours=1)
     lookback_days: int = 3
     refetch_interval: timedelta = timedelta(hours=6)
+    open_day_interval: timedelta = timedelta(minutes=30)
 
     def due(self, day: date) -> datetime:
         """When the day is fetched first."""
@@ -72,6 +80,25 @@ class Timing:
         """The last moment for fetching the day that leaves time to do it before its lookback ends."""
         return self.moment_at(self.lookback_ends(day) - min(self.refetch_interval / 2, timedelta(hours=1)))
 
+    def final_moment(self, day: date) -> datetime:
+        """The last moment at which the day is fetched, if nothing delays it; `due` where it is not fetched again."""
+        latest, last = self.last_moment(day), self.due(day)
+        if self.refetch_interval <= DAY:
+            return max(latest, last)
+        # Not every moment is one for this day.
+        while (following := self.moment_at(last + self.refetch_interval)) <= latest:
+            last = following
+        return last
+
+    def open_day_moment(self, now: datetime) -> datetime:
+        """The newest moment for fetching the day that is open, if it is fetched."""
+        opened = midnight(now.date())
+        return opened + (now - opened) // self.open_day_interval * self.open_day_interval
+
+    def open_day_rests_until(self, now: datetime) -> datetime:
+        """The next such moment: midnight at the latest, when another day opens."""
+        return min(self.open_day_moment(now) + self.open_day_interval, midnight(now.date() + DAY))
+
     def last_due(self, now: datetime) -> date:
         """The newest day that is due."""
         return (now - self.fetch_delay).date() - DAY
@@ -79,6 +106,19 @@ class Timing:
     def lookback_ends(self, day: date) -> datetime:
         """From when on the day is not fetched again."""
         return midnight(day + DAY * (self.lookback_days + 1))
+
+
+def is_provisional(day: date, asked: datetime | None, timing: Timing) -> bool:
+    """Whether the tables of the day may still change: it is open, or closed and not fetched for the last time.
+
+    `asked` is when the whole day was last asked for; None if it never was.
+    """
+    return asked is None or asked < timing.final_moment(day)
+
+
+def is_complete(day: date, asked: datetime | None, timing: Timing) -> bool:
+    """Whether the day was asked for after it closed and settled. What was asked for before may lack its last calls."""
+    return asked is not None and asked >= timing.due(day)
 
 
 @dataclass(frozen=True)
@@ -144,6 +184,18 @@ def judge_failures(
     return by_day, outage
 
 
+def split_by_closing(
+    failures: Mapping[date, Sequence[datetime]],
+) -> tuple[dict[date, list[datetime]], dict[date, list[datetime]]]:
+    """The failures of each day from before it closed, and those since then. Days without any are absent."""
+    before, since = dict[date, list[datetime]](), dict[date, list[datetime]]()
+    for day, times in failures.items():
+        closed_at = midnight(day + DAY)
+        for when in times:
+            (before if when < closed_at else since).setdefault(day, []).append(when)
+    return before, since
+
+
 @dataclass(frozen=True)
 class Runs:
     """The runs that matter to a decision, whoever launched them."""
@@ -153,7 +205,9 @@ class Runs:
     in_flight_count: int = 0
     """How many runs have not ended."""
     failures: Mapping[date, Sequence[datetime]] = field(default_factory=dict)
-    """When runs failed on each day by its own fault during the last days, oldest first."""
+    """When runs failed on each day by its own fault during the last days, since the day closed, oldest first."""
+    failures_while_open: Mapping[date, Sequence[datetime]] = field(default_factory=dict)
+    """The same, from before the day closed. They do not hold it up once it has closed."""
     account_error: AccountError | None = None
     """The newest refusal of the account, unless something since then shows that it is mended."""
     outage: Outage | None = None
@@ -266,6 +320,34 @@ def _refetch_at(day: date, responses: Responses, timing: Timing) -> datetime:
     return max(usual, final) if responses.last < final else timing.lookback_ends(day)
 
 
+def plan_open_day(now: datetime, start: date, asked: datetime | None, runs: Runs, timing: Timing) -> Decision:
+    """Whether to fetch the day that is open. `asked` is when it was last asked for.
+
+    No closed day goes with it, also while EnableX is unavailable.
+    """
+    day = now.date()
+    if not timing.open_day_interval:
+        return Decision([], OPEN_DAY_IS_OFF, has_work=False)
+    if day < start:
+        return Decision([], f"{start} is the first day and has not begun", has_work=False)
+    # A time in the future is that of a clock that was wrong.
+    if asked is not None and timing.open_day_moment(now) <= asked <= now:
+        following = timing.open_day_rests_until(now)
+        reason = f"{day} is fetched again at {_clock(following)}"
+        if following.date() > day:
+            reason = f"{day} is not fetched again before it closes"
+        return Decision([], reason, has_work=False)
+    if cooling_down := _cooling_down(now, runs):
+        return Decision([], cooling_down)
+    # What failed before the last answer says nothing about the next one.
+    failed = [when for when in runs.failures_while_open.get(day, ()) if asked is None or asked > now or when > asked]
+    known = replace(runs, failures={day: failed[-OPEN_DAY_FAILURES:]} if failed else {})
+    what = f"{day} is open"
+    if runs.outage:
+        return _plan_probe(now, [day], [], known, runs.outage, what)
+    return _plan_runs(now, [day], known, what)
+
+
 def plan_rebuild(
     now: datetime, landed: Mapping[date, str], built: Mapping[date, str], runs: Runs, timing: Timing
 ) -> Decision:
@@ -274,11 +356,17 @@ def plan_rebuild(
     A day that was never built, and that is about to be fetched, is built by the run that fetches it.
     """
     differing = sorted(day for day, files in landed.items() if built.get(day) != files)
-    changed = [day for day in differing if day in built or now >= timing.due(day) + JOIN_WAIT]
+    changed = [day for day in differing if day in built or now >= _first_fetch_ends(day, now, timing)]
     if not changed:
         reason = f"the tables hold everything that landed, {_counted(len(landed) - len(differing))}"
         return Decision([], reason, has_work=bool(differing))
     return _plan_runs(now, changed, runs, f"{_counted(len(changed))} changed")
+
+
+def _first_fetch_ends(day: date, now: datetime, timing: Timing) -> datetime:
+    """Until when a day that was never built is left to the run that fetches it first."""
+    is_fetched_while_open = day == now.date() and timing.open_day_interval
+    return (midnight(day) if is_fetched_while_open else timing.due(day)) + JOIN_WAIT
 
 
 def _cooling_down(now: datetime, runs: Runs) -> str | None:

@@ -11,12 +11,14 @@ import dagster as dg
 from dagster import RunsFilter, RunStatusChangeRecordsFilter
 
 from cdr_assets.database import WarehouseError
-from cdr_assets.days import DAY, days_between
+from cdr_assets.days import DAY, days_between, midnight, utc_now
 from cdr_assets.pipeline import jobs, scheduling
 from cdr_assets.pipeline.alerts import Outbox, alert_text, post_to_webhook
+from cdr_assets.pipeline.events import ASKED_AT
 from cdr_assets.pipeline.live_run import (
     ACCOUNT_ERROR_TAG,
     FAILED_DAY_TAG,
+    OPEN_DAY_TAG,
     PARTITION_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
@@ -36,7 +38,7 @@ from cdr_assets.pipeline.project_runs import (
     parse_days,
     report_dead_runs,
 )
-from cdr_assets.pipeline.quiet import QuietTick, folder_state
+from cdr_assets.pipeline.quiet import QuietTick, Rest, folder_state
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
 from cdr_assets.pipeline.retention import (
     compact_index,
@@ -44,16 +46,20 @@ from cdr_assets.pipeline.retention import (
     delete_old_check_results,
     delete_old_runs,
     delete_old_tick_logs,
+    delete_runs_of_open_days,
 )
 from cdr_assets.pipeline.scheduling import (
     ACCOUNT_ERROR_COOLDOWN,
+    OPEN_DAY_IS_OFF,
     AccountError,
     Decision,
     Failure,
     Responses,
     Runs,
     Timing,
+    is_complete,
     judge_failures,
+    split_by_closing,
 )
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
@@ -86,7 +92,8 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
     ) -> Requests:
         now, instance = clock.now(), context.instance
         fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
-        complete = fetched.intersection(landing.zone.days())
+        landed = fetched.intersection(landing.zone.days())
+        complete = {day for day in landed if is_complete(day, landing.zone.asked(day), timing)}
         known, answered = runs(context, now, landing, enablex), _answered(instance, now, landing, timing)
         return _result(context, scheduling.plan_missing(now, utc_days.start.date(), complete, answered, known, timing))
 
@@ -113,6 +120,43 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
     return sensor
 
 
+def open_day(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: int) -> dg.SensorDefinition:
+    """Requests the day that is open, again and again."""
+    interval_s = int(timing.open_day_interval.total_seconds())
+
+    # Resources are named and not passed in: most ticks can do without them.
+    @dg.sensor(
+        name="open_day",
+        target=jobs.daily_cdr,
+        minimum_interval_seconds=max(min(every_s, interval_s), 1) if timing.open_day_interval else RETENTION_TICK_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys={"clock", "landing", "enablex"},
+        description="Fetches the UTC day that is open every CDR_OPEN_DAY_MINUTES, and builds its tables in the same "
+        "run. What it brings is provisional.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> Requests:
+        if not timing.open_day_interval:
+            return dg.SkipReason(OPEN_DAY_IS_OFF)
+        began = utc_now()
+        before = Rest.read(context.cursor)
+        if before and before.holds(began):
+            return dg.SkipReason(before.reason)
+        landing: LandingResource = context.resources.landing
+        now, start = context.resources.clock.now(), utc_days.start.date()
+        asked = landing.zone.asked(now.date())
+        # Only what is due needs to know the runs.
+        decision = scheduling.plan_open_day(now, start, asked, Runs(), timing)
+        if decision.has_work:
+            known = runs(context, now, landing, context.resources.enablex)
+            decision = scheduling.plan_open_day(now, start, asked, known, timing)
+        until = began + (timing.open_day_rests_until(now) - now)
+        rest = Rest(decision.reason, began.isoformat(), until.isoformat())
+        context.update_cursor("" if decision.has_work else rest.write())
+        return _result(context, decision, {OPEN_DAY_TAG: "true"})
+
+    return sensor
+
+
 def landed_days(
     rebuild: dg.JobDefinition,
     utc_days: dg.DailyPartitionsDefinition,
@@ -134,7 +178,7 @@ def landed_days(
         description="Rebuilds the tables of days whose landed records or SQL changed. Never asks EnableX.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> Requests:
-        began = datetime.now(timezone.utc)
+        began = utc_now()
         state = folder_state(data_dir, export_dir, code, began)
         before = QuietTick.read(context.cursor)
         if before and before.holds(state, began):
@@ -142,10 +186,10 @@ def landed_days(
         landing: LandingResource = context.resources.landing
         warehouse: WarehouseResource = context.resources.warehouse
         now = context.resources.clock.now()
-        first, closed = utc_days.start.date(), now.date()
+        first, open_day = utc_days.start.date(), now.date()
         # Before the days are read: what a run that ends in between has built is not requested again.
         known = runs(context, now, landing)
-        landed = {day: files for day, files in landing.zone.days().items() if first <= day < closed}
+        landed = {day: files for day, files in landing.zone.days().items() if first <= day <= open_day}
         try:
             built = warehouse.warehouse.built_days()
         except WarehouseError as error:
@@ -250,6 +294,7 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
         resume_after = datetime.fromisoformat(context.cursor) if context.cursor else None
         portion = delete_old_runs(context.instance, before, resume_after)
         tries = delete_failed_tries(context.instance, before, decided)
+        of_open_days = delete_runs_of_open_days(context.instance, before, decided)
         delete_old_check_results(context.instance, before)
         compact_index(context.instance)
         if context.repository_name:
@@ -257,7 +302,8 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
         context.update_cursor(portion.resume_after.isoformat() if portion.resume_after else "")
         return dg.SkipReason(
             f"{portion.deleted} runs from before {before:%Y-%m-%d} deleted; {portion.kept} kept, since they hold the "
-            f"newest state of a day or a check; {tries} newer ones deleted, since EnableX was unavailable"
+            f"newest state of a day or a check; {of_open_days} newer ones deleted, which fetched a day while it was "
+            f"open; {tries} newer ones deleted, since EnableX was unavailable"
         )
 
     return sensor
@@ -305,10 +351,12 @@ def runs(
     first_unavailable = min((failure.when for failure in failures if failure.unavailable), default=None)
     fetched = _fetches_since(instance, first_unavailable) if first_unavailable else []
     failed_on, outage = judge_failures(failures, fetched)
+    while_open, since_closing = split_by_closing(failed_on)
     return Runs(
         frozenset(day for run in in_flight for day in days_of(run)),
         len(in_flight),
-        failed_on,
+        since_closing,
+        while_open,
         _account_error(instance, now, refused, enablex) if enablex else None,
         outage,
     )
@@ -358,21 +406,30 @@ def _answered(
     """The last responses for the days that may be due to be fetched again."""
     last = timing.last_due(now)
     recent = days_between(last - DAY * timing.lookback_days, last)
-    # A day that is gone from the landing zone is for closed_days to fetch.
-    return responses(instance, [day for day in recent if landing.zone.files(day)])
+    # A day that is gone from the landing zone, or was fetched only while it was open, is for closed_days to fetch.
+    zone = landing.zone
+    return responses(instance, [day for day in recent if zone.files(day) and is_complete(day, zone.asked(day), timing)])
 
 
 def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Responses]:
-    """The last responses of the period route for each day that has one."""
+    """The last responses of the period route for each day that has one. Those from before it closed do not count."""
     found: dict[date, Responses] = {}
     for day in days:
         # Day by day, since the many responses of one would crowd out the few of another.
         wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD_CDR), asset_partitions=[day.isoformat()])
         records = instance.fetch_materializations(wanted, limit=scheduling.MAX_UNCHANGED_RESPONSES).records
-        if records:
-            unchanged = len(list(takewhile(_is_unchanged, records)))
-            found[day] = Responses(datetime.fromtimestamp(records[0].timestamp, timezone.utc), unchanged)
+        asked = [_asked_at(record) for record in records]
+        since_closing = [record for record, when in zip(records, asked, strict=True) if when >= midnight(day + DAY)]
+        if since_closing:
+            found[day] = Responses(asked[0], len(list(takewhile(_is_unchanged, since_closing))))
     return found
+
+
+def _asked_at(response: dg.EventLogRecord) -> datetime:
+    """When the response was asked for; when it was recorded, if that is all that is known."""
+    metadata = response.asset_materialization.metadata if response.asset_materialization else {}
+    asked_at = metadata[ASKED_AT].value if ASKED_AT in metadata else None
+    return datetime.fromtimestamp(asked_at if isinstance(asked_at, float) else response.timestamp, timezone.utc)
 
 
 def _is_unchanged(response: dg.EventLogRecord) -> bool:
@@ -380,7 +437,7 @@ def _is_unchanged(response: dg.EventLogRecord) -> bool:
     return all(name in metadata and metadata[name].value == 0 for name in ("new_records", "changed_records"))
 
 
-def _result(context: dg.SensorEvaluationContext, decision: Decision) -> Requests:
+def _result(context: dg.SensorEvaluationContext, decision: Decision, tags: Mapping[str, str] | None = None) -> Requests:
     if not decision.runs:
         return dg.SkipReason(decision.reason)
     # Two ticks that see the same newest run see the same state. Dagster takes requests with the same key once.
@@ -390,7 +447,7 @@ def _result(context: dg.SensorEvaluationContext, decision: Decision) -> Requests
         run_requests=[
             dg.RunRequest(
                 run_key=f"{days[0]}...{days[-1]} after {''.join(newest) or 'none'}",
-                tags=_tags(days),
+                tags={**_tags(days), **(tags or {})},
             )
             for days in decision.runs
         ]

@@ -40,6 +40,8 @@ def idle(url: str, folder: Path, wait_s: float, measure_s: float) -> Run:
         CDR_START_DATE=str(first),
         CDR_SETTLE_MINUTES="0",
         CDR_AGREEMENT_SAMPLE="0",
+        # The open day is fetched at the start, and then not while it is measured.
+        CDR_OPEN_DAY_MINUTES="1440",
     )
     _run([*COMMAND, "launch", "--job", "daily_cdr", "--partition-range", f"{first}...{last}"], folder, settings)
     with _serving([*COMMAND, "serve", "--port", str(port)], folder, settings, f"http://127.0.0.1:{port}") as pid:

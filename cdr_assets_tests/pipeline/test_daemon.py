@@ -107,6 +107,7 @@ def daemon(tmp_path: Path, sandbox: Sandbox) -> Iterator[Daemon]:
         "CDR_SETTLE_MINUTES": "0",
         "CDR_SETTLING_DAYS": str(DAYS + 1),
         "CDR_SETTLING_HOURS": "0.0001",
+        "CDR_OPEN_DAY_MINUTES": "0",
         "CDR_TICK_SECONDS": "1",
         "CDR_AGREEMENT_SAMPLE": "1",
     }
@@ -175,6 +176,7 @@ def test_when_the_machine_restarts_the_days_of_its_runs_are_fetched_again(tmp_pa
         **script.environment,
         "CDR_START_DATE": str(days[0]),
         "CDR_SETTLE_MINUTES": "0",
+        "CDR_OPEN_DAY_MINUTES": "0",
         "CDR_TICK_SECONDS": "1",
         "CDR_AGREEMENT_SAMPLE": "0",
     }

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from datetime import date, datetime, time, timedelta, timezone
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import date, timedelta
 from itertools import chain
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from cdr_assets.days import days_between
+from cdr_assets.days import days_between, midnight
 from cdr_assets.sandbox.calls import records_between, records_of_day
 from cdr_assets.sandbox.server import Sandbox
-from cdr_assets_tests.expected import TABLES, assert_exact
+from cdr_assets_tests.expected import TABLES, assert_exact, read
+from cdr_assets_tests.holding import QUEUES, held
 from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, failure, record
+from cdr_assets_tests.location import SETTINGS, Locate, Location, Script, failure, lengthen, record
 from cdr_assets_tests.reference import Record, utc_day
 
 FIRST = date(2026, 11, 2)
@@ -85,12 +89,14 @@ def test_a_room_with_dates_is_asked_for_over_its_period(location: Location, sand
 
 
 @pytest.mark.parametrize("dates", [{}, {"from_date": "", "to_date": ""}])
-def test_a_room_without_dates_is_asked_for_whole(location: Location, sandbox: Sandbox, dates: dict[str, str]) -> None:
+def test_a_room_without_dates_is_asked_for_whole(
+    location: Location, sandbox: Sandbox, dates: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = midnight(LAST) + timedelta(hours=12)
+    monkeypatch.setattr(sandbox, "clock", lambda: now)
     assert run(location, "fetch_room", room_id=BUSY_ROOM, **dates).success
     assert paths(sandbox) == [f"/cdr/room/{BUSY_ROOM}"]
-    today = datetime.combine(datetime.now(timezone.utc), time(), timezone.utc)
-    begin = datetime.combine(SETTINGS.start, time(), timezone.utc)
-    everything = list(records_between(SETTINGS, begin, today, BUSY_ROOM))
+    everything = list(records_between(SETTINGS, midnight(SETTINGS.start), now, BUSY_ROOM))
     assert location.materialized_days("room_cdr") == set(map(str, days_of(everything)))
 
 
@@ -275,6 +281,113 @@ def test_records_that_are_all_from_before_the_start_date_are_told_in_the_log(loc
     assert location.materialized_days("conference_cdr") == set()
 
 
+# Waiting for the tables
+
+
+def check_results(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+
+
+@pytest.mark.parametrize(
+    ("job", "config"), [("fetch_conference", {"conf_num": OVERNIGHT}), ("fetch_room", {"room_id": BUSY_ROOM})]
+)
+def test_with_wait_the_tables_hold_what_came_when_the_run_ends(
+    locate: Locate, sandbox: Sandbox, job: str, config: dict[str, str]
+) -> None:
+    location = locate({**sandbox.environment, "CDR_START_DATE": str(FIRST)})
+    period = {"from_date": str(FIRST), "to_date": str(LAST)} if job == "fetch_room" else {}
+    records = CONFERENCES_RECORDS if job == "fetch_conference" else ROOMS_RECORDS
+    result = run(location, job, wait=True, **config, **period)
+    assert result.success
+    assert_exact(location.warehouse, records)
+    for asset in TABLES:
+        assert location.materialized_days(asset) == set(map(str, days_of(records)))
+        for day in days_of(records):
+            assert location.metadata(asset, day)["build"] == "built"
+            assert location.metadata(asset, day)["provisional"] is True
+    assert requested_by_landed_days(location) == []
+    results = check_results(result)
+    assert results["conference_usage_adds_up"]
+    assert all(results.values())
+    # EnableX is asked once, as without waiting.
+    assert len(sandbox.requests) == 1
+
+
+def test_with_wait_a_conference_of_fifty_people_takes_seconds(locate: Locate, sandbox: Sandbox) -> None:
+    sandbox.settings = replace(SETTINGS, connections=2000)
+    connections = Counter(each["conf_num"] for each in records_of_day(sandbox.settings, FIRST))
+    number = next(number for number, count in connections.items() if count >= 50)
+    location = locate({**sandbox.environment, "CDR_START_DATE": str(FIRST)})
+    began = time.process_time()
+    assert run(location, "fetch_conference", conf_num=number, wait=True).success
+    # Not on the clock: other tests may run at the same time.
+    assert time.process_time() - began < 10
+    found = {row["conf_num"]: row for row in read(location.warehouse, "conference_usage")}
+    assert found[number]["connections"] == connections[number]
+    assert found[number]["participants"] > 20
+
+
+def test_with_wait_days_that_are_current_are_left_alone_and_others_are_built(location: Location) -> None:
+    first, second = days_of(CONFERENCES_RECORDS)
+    assert location.run(first).success
+    assert run(location, "fetch_conference", conf_num=OVERNIGHT).success
+    # Nothing lands now. The second day has landed, and is not built yet.
+    result = run(location, "fetch_conference", conf_num=OVERNIGHT, wait=True)
+    assert result.success
+    materialized = {
+        (event.asset_key.to_user_string(), event.partition) for event in result.get_asset_materialization_events()
+    }
+    assert {day for asset, day in materialized if asset in TABLES} == {str(second)}
+    on_second = [each for each in CONFERENCES_RECORDS if utc_day(each) == second]
+    assert_exact(location.warehouse, [*true_records(first), *on_second])
+
+
+def test_with_wait_the_days_that_lost_a_record_are_built_too(locate: Locate, script: Script) -> None:
+    location = locate({**script.environment, "CDR_START_DATE": str(FIRST)})
+    later = FIRST + timedelta(days=1)
+    script.holds(FIRST, record("a", FIRST), record("b", FIRST))
+    assert location.run(FIRST).success
+    moved = record("b", later)
+    script.answers["/cdr/conf/c"] = answer(json.dumps({"result": "0", "cdr": [moved]}).encode())
+    assert run(location, "fetch_conference", conf_num="c", wait=True).success
+    assert_exact(location.warehouse, [record("a", FIRST), moved])
+    assert requested_by_landed_days(location) == []
+
+
+def test_with_wait_and_nothing_to_build_the_run_ends(locate: Locate, script: Script) -> None:
+    location = locate({**script.environment, "CDR_START_DATE": str(FIRST)})
+    records = [record("early", FIRST - timedelta(days=1))]
+    script.answers["/cdr/conf/c"] = answer(json.dumps({"result": "0", "cdr": records}).encode())
+    script.answers["/cdr/conf/none"] = answer(b'{"result": "0", "cdr": []}')
+    for conf_num in ("c", "none"):
+        assert run(location, "fetch_conference", conf_num=conf_num, wait=True).success
+    assert all(location.materialized_days(asset) == set() for asset in TABLES)
+
+
+def test_with_wait_another_that_holds_the_tables_is_waited_for(location: Location) -> None:
+    assert location.run(days_of(CONFERENCES_RECORDS)[0]).success
+    with ThreadPoolExecutor(1) as pool, held(location.warehouse, QUEUES) as holder:
+        waiting = pool.submit(run, location, "fetch_conference", conf_num=OVERNIGHT, wait=True)
+        while not location.materialized_days("conference_cdr"):
+            assert not waiting.done()
+            wait([waiting], timeout=0.05)
+        assert not waiting.done()
+        holder.communicate("")
+        assert waiting.result().success
+    assert requested_by_landed_days(location) == []
+
+
+def test_a_check_that_blocks_a_day_fails_the_run_that_waits(locate: Locate, script: Script) -> None:
+    location = locate({**script.environment, "CDR_START_DATE": str(FIRST)})
+    script.holds(FIRST, *(record(str(number), FIRST) for number in range(61)))
+    assert location.run(FIRST).success
+    lengthen(location.warehouse)
+    script.answers["/cdr/conf/c"] = answer(json.dumps({"result": "0", "cdr": [record("b", FIRST)]}).encode())
+    result = run(location, "fetch_conference", conf_num="c", wait=True)
+    assert "room_usage_adds_up fails on" in failure(result)
+    assert check_results(result)["room_usage_adds_up"] is False
+
+
 # rebuild
 
 
@@ -315,7 +428,7 @@ def test_rebuild_needs_no_credentials(locate: Locate, location: Location, monkey
 
 @pytest.mark.parametrize(
     ("job", "required", "optional"),
-    [("fetch_room", {"room_id"}, {"from_date", "to_date"}), ("fetch_conference", {"conf_num"}, set())],
+    [("fetch_room", {"room_id"}, {"from_date", "to_date", "wait"}), ("fetch_conference", {"conf_num"}, {"wait"})],
 )
 def test_the_launchpad_shows_what_each_field_is(
     location: Location, job: str, required: set[str], optional: set[str]

@@ -36,7 +36,7 @@ HOUR = timedelta(hours=1)
 # The client does not wait for so long.
 DOWN = answer(b"", status=500, headers={"Retry-After": "86400"})
 HTML = answer(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"})
-SENSORS = ("closed_days", "settling_days", "landed_days")
+SENSORS = ("closed_days", "settling_days", "open_day", "landed_days")
 
 
 @cache
@@ -516,7 +516,7 @@ def test_the_many_answers_of_one_day_do_not_hide_those_of_another(place: Callabl
     assert requested(location, "settling_days", now)[0][:2] == [before(2), yesterday()]
 
 
-def test_the_tables_of_days_not_closed_or_before_the_start_are_not_built(
+def test_the_tables_of_days_to_come_or_before_the_start_are_not_built(
     place: Callable[[int], Location],
 ) -> None:
     location = place(2)
@@ -526,8 +526,7 @@ def test_the_tables_of_days_not_closed_or_before_the_start_are_not_built(
         folder = source.parent.with_name(f"usage_date={day}")
         folder.mkdir()
         shutil.copy(source, folder)
-    assert skipped(location, "landed_days", noon()) == "the tables hold everything that landed, 1 day"
-    assert requested(location, "landed_days", noon() + DAY) == [[today()]]
+    assert requested(location, "landed_days", noon()) == [[today()]]
 
 
 def age_everything(location: Location) -> None:
@@ -707,7 +706,7 @@ def test_a_day_asked_for_again_later_has_another_key(place: Callable[[int], Loca
 
 def test_the_sensors_run_by_themselves_as_often_as_set(locate: Locate, sandbox: Sandbox) -> None:
     usual = locate(sandbox.environment).definitions
-    for name, seconds in zip(SENSORS, (600, 600, 60), strict=True):
+    for name, seconds in zip(SENSORS, (600, 600, 600, 60), strict=True):
         sensor = usual.resolve_sensor_def(name)
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
         assert sensor.minimum_interval_seconds == seconds
@@ -715,6 +714,8 @@ def test_the_sensors_run_by_themselves_as_often_as_set(locate: Locate, sandbox: 
         assert usual.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
     hasty = locate({**sandbox.environment, "CDR_TICK_SECONDS": "5"}).definitions
     assert {hasty.resolve_sensor_def(name).minimum_interval_seconds for name in SENSORS} == {5}
+    every_minute = locate({**sandbox.environment, "CDR_OPEN_DAY_MINUTES": "1"}).definitions
+    assert every_minute.resolve_sensor_def("open_day").minimum_interval_seconds == 60
 
 
 # Alerts

@@ -1,0 +1,159 @@
+"""When a day was last asked for whole: what the landing zone notes of it, and what it answers without a note."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.days import midnight
+from cdr_assets.landing.ingest import commit, ingest, staged_answer
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets_tests.landing.test_ingest import DAY, NEXT, batches, one, record
+from cdr_assets_tests.reference import Record
+
+NOON = midnight(DAY) + timedelta(hours=12)
+HOUR = timedelta(hours=1)
+
+
+class Hands:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def zone(tmp_path: Path, clock: Hands) -> LandingZone:
+    return LandingZone(tmp_path, clock)
+
+
+def fetch(zone: LandingZone, *records: Record) -> None:
+    ingest(zone, one(batches(*records)), "period", [DAY])
+
+
+def marker(zone: LandingZone) -> Path:
+    return zone.landing / f"usage_date={DAY}" / ".asked"
+
+
+def test_a_day_that_was_never_asked_for_says_so(zone: LandingZone) -> None:
+    assert zone.asked(DAY) is None
+    ingest(zone, one(batches(record("a"))), "conf")
+    assert zone.files(DAY)
+    assert zone.asked(DAY) is None
+
+
+def test_the_time_of_the_request_is_noted_also_when_its_answer_brings_nothing(zone: LandingZone, clock: Hands) -> None:
+    fetch(zone, record("a"))
+    assert zone.asked(DAY) == NOON
+    version = zone.version(DAY)
+    clock.now = NOON + HOUR
+    fetch(zone, record("a"))
+    assert zone.version(DAY) == version
+    assert zone.asked(DAY) == NOON + HOUR
+    assert zone.asked(NEXT) is None
+
+
+def test_the_time_is_that_of_sending_and_not_of_landing(zone: LandingZone, clock: Hands) -> None:
+    with staged_answer(zone, one(batches(record("a"))), "period", [DAY]) as staged:
+        assert zone.asked(DAY) is None
+        clock.now += HOUR
+        commit(zone, staged)
+    assert zone.asked(DAY) == NOON
+
+
+def test_an_answer_that_lands_late_leaves_the_note_of_a_later_request(zone: LandingZone, clock: Hands) -> None:
+    with staged_answer(zone, one(batches(record("a"))), "period", [DAY]) as staged:
+        clock.now += HOUR
+        fetch(zone, record("a"), record("b"))
+        commit(zone, staged)
+    assert zone.asked(DAY) == NOON + HOUR
+
+
+def test_after_a_clock_was_wrong_the_note_is_that_of_the_newest_request(zone: LandingZone, clock: Hands) -> None:
+    clock.now = NOON + 8_760 * HOUR
+    fetch(zone, record("a"))
+    clock.now = NOON
+    fetch(zone, record("a"))
+    assert zone.asked(DAY) == NOON
+
+
+def test_an_answer_that_fails_notes_nothing(zone: LandingZone) -> None:
+    with pytest.raises(ValueError, match="without a whole answer"):
+        ingest(zone, [], "period", [DAY])
+    assert zone.asked(DAY) is None
+
+
+def test_an_answer_for_other_days_or_by_another_route_notes_nothing(zone: LandingZone, clock: Hands) -> None:
+    fetch(zone, record("a"), record("spilled", NEXT))
+    assert zone.asked(NEXT) is None
+    clock.now += HOUR
+    ingest(zone, one(batches(record("b"))), "room-period")
+    assert zone.asked(DAY) == NOON
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def spoil(path: Path) -> None:
+    path.write_text("nonsense")
+
+
+@pytest.mark.parametrize("lose", [remove, spoil])
+def test_without_a_note_it_is_the_newest_file_of_an_answer_for_the_whole_day(
+    zone: LandingZone, clock: Hands, lose: Callable[[Path], None]
+) -> None:
+    fetch(zone, record("a"))
+    clock.now += HOUR
+    fetch(zone, record("a"), record("b"))
+    clock.now += HOUR
+    ingest(zone, one(batches(record("c"))), "conf")
+    lose(marker(zone))
+    assert zone.asked(DAY) == NOON + HOUR
+    clock.now += HOUR
+    fetch(zone, record("a"), record("b"))
+    assert zone.asked(DAY) == NOON + 3 * HOUR
+
+
+def test_a_day_whose_folder_was_deleted_was_not_asked_for(zone: LandingZone) -> None:
+    fetch(zone, record("a"))
+    shutil.rmtree(marker(zone).parent)
+    assert zone.asked(DAY) is None
+
+
+def test_requests_go_on_from_the_noted_one_when_their_count_is_lost(zone: LandingZone) -> None:
+    for _ in range(3):
+        fetch(zone, record("a"))
+    (zone.landing / ".requests").unlink()
+    assert zone.next_request() == 4
+
+
+def test_the_note_is_readable_by_its_owner_alone_and_the_version_of_the_day_is_without_it(zone: LandingZone) -> None:
+    fetch(zone, record("a"))
+    version = zone.version(DAY)
+    assert marker(zone).stat().st_mode & 0o777 == 0o600
+    marker(zone).unlink()
+    assert zone.version(DAY) == version
+
+
+def test_the_first_answer_since_the_day_closed_lands_also_when_it_brings_nothing(
+    zone: LandingZone, clock: Hands
+) -> None:
+    fetch(zone, record("a"))
+    files = []
+    for clock.now in (NOON + HOUR, midnight(NEXT) + HOUR, midnight(NEXT) + 2 * HOUR):
+        fetch(zone, record("a"))
+        files.append([file.records for file in zone.files(DAY)])
+    assert files == [[1], [1, 0], [1, 0]]
