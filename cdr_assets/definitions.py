@@ -38,7 +38,10 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         "landing": LandingResource(data_dir=str(settings.data_dir)),
         "live_run": LiveRun(data_dir=str(settings.data_dir), enablex=settings.enablex),
         "warehouse": WarehouseResource(
-            database=str(DataFolder(settings.data_dir).warehouse), export_dir=str(settings.export_dir)
+            database=str(DataFolder(settings.data_dir).warehouse),
+            export_dir=str(settings.export_dir),
+            rooms_file=str(settings.rooms_file or ""),
+            timing=timing.as_numbers(),
         ),
     }
     rebuild = jobs.rebuild(days, timing, resources)
@@ -60,9 +63,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             sensors.closed_days(days, timing, settings.tick_s),
             sensors.settling_days(days, timing, settings.tick_s),
             sensors.open_day(days, timing, settings.tick_s),
-            sensors.landed_days(
-                rebuild, days, timing, min(settings.tick_s, 60), settings.data_dir, settings.export_dir
-            ),
+            sensors.landed_days(rebuild, days, timing, settings),
             sensors.failed_runs(settings.alert_webhook_url, settings.ui_url),
             sensors.old_runs(settings.keep_runs_days),
         ],

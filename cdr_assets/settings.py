@@ -65,6 +65,8 @@ class Settings:
     """Which EnableX this is, for people: its host, or "sandbox"."""
     data_dir: Path
     export_dir: Path
+    rooms_file: Path | None
+    """The rooms' owners, as a CSV file."""
     start_date: date
     fetch_delay: timedelta
     lookback_days: int
@@ -98,6 +100,7 @@ class Settings:
             enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else host_of(base_url),
             data_dir=data_dir,
             export_dir=Path(environ.get("CDR_EXPORT_DIR") or DataFolder(data_dir).exports).resolve(),
+            rooms_file=Path(environ["CDR_ROOMS"]).resolve() if environ.get("CDR_ROOMS") else None,
             start_date=_start_date(environ.get("CDR_START_DATE") or "2025-01-01"),
             fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
             lookback_days=int(SETTLING_DAYS.read(environ)),

@@ -63,7 +63,6 @@ def materializations(
             tags={**source, **versions(zone.version(day), LANDING_CODE_VERSION)},
         )
     for built in outcome.built:
-        fingerprint = built.table.fingerprint
         yield dg.AssetMaterialization(
             built.table.name,
             partition=str(day),
@@ -71,8 +70,9 @@ def materializations(
                 "dagster/row_count": built.row_count,
                 "build": "current, not built again" if built.was_current else "built",
                 "provisional": provisional,
+                **built.figures,
             },
-            tags={**source, **versions(f"{built.landing_version}-{fingerprint}", fingerprint)},
+            tags={**source, **versions(f"{built.landing_version}-{built.fingerprint}", built.table.fingerprint)},
         )
 
 

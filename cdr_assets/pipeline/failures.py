@@ -9,8 +9,15 @@ import dagster as dg
 import duckdb
 
 from cdr_assets.enablex.errors import BadCredentials, BadSetting, Forbidden, Unavailable
-from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, FAILED_DAY_TAG, REFUSED_CREDENTIALS_TAG, UNAVAILABLE_TAG
+from cdr_assets.pipeline.live_run import (
+    ACCOUNT_ERROR_TAG,
+    BAD_ROOMS_TAG,
+    FAILED_DAY_TAG,
+    REFUSED_CREDENTIALS_TAG,
+    UNAVAILABLE_TAG,
+)
 from cdr_assets.settings import ENABLEX_VARIABLES
+from cdr_assets.warehouse.rooms import BadRooms
 
 ACCOUNT_ERRORS = (BadCredentials, Forbidden, BadSetting)
 """Errors about the account: every other request would fail with them too."""
@@ -37,6 +44,8 @@ def failure(
     if isinstance(error, ACCOUNT_ERRORS):
         tags[ACCOUNT_ERROR_TAG] = type(error).__name__
         tags[REFUSED_CREDENTIALS_TAG] = context.resources.enablex.credentials
+    if isinstance(error, BadRooms):
+        tags[BAD_ROOMS_TAG] = "true"
     if isinstance(error, Unavailable):
         tags[UNAVAILABLE_TAG] = _how_unavailable(error)
     context.instance.add_run_tags(context.run.run_id, tags)

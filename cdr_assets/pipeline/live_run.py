@@ -29,7 +29,10 @@ FAILED_DAY_TAG = "cdr_assets/failed_day"
 ACCOUNT_ERROR_TAG = "cdr_assets/refusal"
 REFUSED_CREDENTIALS_TAG = "cdr_assets/refused_credentials"
 UNAVAILABLE_TAG = "cdr_assets/unavailable"
-FAILURE_TAGS = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, REFUSED_CREDENTIALS_TAG, UNAVAILABLE_TAG)
+BAD_ROOMS_TAG = "cdr_assets/bad_rooms"
+"""The run did its days, but for the table that needs the file of rooms."""
+
+FAILURE_TAGS = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, BAD_ROOMS_TAG, REFUSED_CREDENTIALS_TAG, UNAVAILABLE_TAG)
 
 
 class Closable(Protocol):

@@ -78,6 +78,8 @@ class OnDemand:
                 yield from self._results(run)
             raise failure(self.context, error) from without_values(error)
         yield from self._results(run)
+        if run.bad_rooms:
+            raise failure(self.context, run.bad_rooms, outlook="owner_usage waits for it. Everything else is done.")
 
     def _partitions(self, days: Iterable[date]) -> list[date]:
         """Those of the days that landed and are partitions."""

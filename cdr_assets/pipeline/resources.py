@@ -17,7 +17,10 @@ from cdr_assets.enablex.client import EnableX
 from cdr_assets.enablex.pacing import SharedPace
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline import credentials
+from cdr_assets.pipeline.scheduling import Timing, is_provisional
 from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.rooms import NoRooms, RoomsFile
+from cdr_assets.warehouse.table import Facts
 
 
 class Clock(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -68,11 +71,20 @@ class WarehouseResource(DuckDBResource):
     """The DuckDB warehouse. It waits while other processes write, and always closes what it opened."""
 
     export_dir: str = Field(default="", description="Folder of the Parquet copies; next to the database if empty.")
+    rooms_file: str = Field(default="", description="CSV file of the rooms' owners; none if empty.")
+    timing: dict[str, float] = Field(default_factory=dict, description="When days are fetched; see Timing.as_numbers.")
 
     @property
     def warehouse(self) -> Warehouse:
         """The warehouse with its exports and its build log."""
-        return Warehouse(Path(self.database), Path(self.export_dir) if self.export_dir else None)
+        database = Path(self.database)
+        zone = LandingZone(database.parent)
+        timing = Timing.from_numbers(self.timing)
+        facts = Facts(
+            RoomsFile(Path(self.rooms_file)) if self.rooms_file else NoRooms(),
+            lambda day: is_provisional(day, zone.asked(day), timing),
+        )
+        return Warehouse(database, Path(self.export_dir) if self.export_dir else None, facts=facts)
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

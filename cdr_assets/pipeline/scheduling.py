@@ -66,6 +66,17 @@ class Timing:
     refetch_interval: timedelta = timedelta(hours=6)
     open_day_interval: timedelta = timedelta(minutes=30)
 
+    def as_numbers(self) -> dict[str, float]:
+        """Each field as a number, times in seconds."""
+        fields = vars(self).items()
+        return {name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in fields}
+
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, float]) -> Timing:
+        """The timing whose `as_numbers` these are. A field that is missing has its default."""
+        times = {name: timedelta(seconds=number) for name, number in numbers.items() if name != "lookback_days"}
+        return replace(cls(), lookback_days=int(numbers.get("lookback_days", cls.lookback_days)), **times)
+
     def due(self, day: date) -> datetime:
         """When the day is fetched first."""
         return midnight(day + DAY) + self.fetch_delay

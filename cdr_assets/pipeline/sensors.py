@@ -17,6 +17,7 @@ from cdr_assets.pipeline.alerts import Outbox, alert_text, post_to_webhook
 from cdr_assets.pipeline.events import ASKED_AT
 from cdr_assets.pipeline.live_run import (
     ACCOUNT_ERROR_TAG,
+    BAD_ROOMS_TAG,
     FAILED_DAY_TAG,
     OPEN_DAY_TAG,
     PARTITION_TAG,
@@ -61,6 +62,8 @@ from cdr_assets.pipeline.scheduling import (
     judge_failures,
     split_by_closing,
 )
+from cdr_assets.settings import Settings
+from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
 # Long enough to count the daily tries of a day that goes on failing.
@@ -161,25 +164,25 @@ def landed_days(
     rebuild: dg.JobDefinition,
     utc_days: dg.DailyPartitionsDefinition,
     timing: Timing,
-    every_s: int,
-    data_dir: Path,
-    export_dir: Path,
+    settings: Settings,
 ) -> dg.SensorDefinition:
-    """Requests the days whose tables were built from other landing files, or by other SQL."""
+    """Requests the days whose tables were built from other landing files, other rooms or by other SQL."""
+    data_dir, export_dir, rooms_file = settings.data_dir, settings.export_dir, settings.rooms_file
     code = "".join(table.fingerprint for table in DAILY_TABLES)
 
     # Resources are named and not passed in: a tick that can do without them costs a fifth.
     @dg.sensor(
         name="landed_days",
         target=rebuild,
-        minimum_interval_seconds=every_s,
+        minimum_interval_seconds=min(settings.tick_s, 60),
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={"clock", "landing", "warehouse"},
-        description="Rebuilds the tables of days whose landed records or SQL changed. Never asks EnableX.",
+        description="Rebuilds the tables of days whose landed records, rooms or SQL changed. Never asks EnableX.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> Requests:
         began = utc_now()
-        state = folder_state(data_dir, export_dir, code, began)
+        rooms = FileStamp.of(rooms_file) if rooms_file else None
+        state = folder_state(data_dir, export_dir, f"{code} {rooms}", began)
         before = QuietTick.read(context.cursor)
         if before and before.holds(state, began):
             return dg.SkipReason(before.reason)
@@ -334,6 +337,9 @@ def runs(
     for record in instance.get_run_records(remembered, ascending=True):
         run = record.dagster_run
         when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
+        if run.tags.get(BAD_ROOMS_TAG):
+            # All its days are done but for one table, which waits for people.
+            continue
         if run.tags.get(ACCOUNT_ERROR_TAG) and is_of_this_project(run):
             # No fault of the day, which goes on with the others once the account is mended.
             refused.append((when, run))

@@ -41,6 +41,8 @@ class BuiltPartition:
     table: Table
     row_count: int
     landing_version: str
+    fingerprint: str
+    """A short name for everything else that decided its rows."""
     days_due: frozenset[date] = frozenset()
     """Other days that lost records to this one. They are due to be built again, as the build log says."""
     was_current: bool = False
@@ -113,7 +115,9 @@ class Warehouse:
         for table in tables:
             if table in current and table not in forgotten:
                 version = landed.version(day)
-                yield BuiltPartition(table, count_rows(connection, table, day), version, was_current=True)
+                fingerprint, figures = self._fingerprint(table, day), self._figures(connection, table, day)
+                rows = count_rows(connection, table, day)
+                yield BuiltPartition(table, rows, version, fingerprint, was_current=True, figures=figures)
                 continue
             reads_files = not table.sources
             try:
@@ -129,8 +133,8 @@ class Warehouse:
                 continue
             forgotten.update(tables_below(table))
             days_due = _days_below(table, day, rebuilt) | rebuilt.days_due - {day}
-            figures = self._figures(connection, table, day)
-            yield BuiltPartition(table, rebuilt.row_count, landing_version, days_due, figures=figures)
+            fingerprint, figures = self._fingerprint(table, day), self._figures(connection, table, day)
+            yield BuiltPartition(table, rebuilt.row_count, landing_version, fingerprint, days_due, figures=figures)
             if blocking:
                 raise BlockedByCheck(_blocked(blocking, day))
 
