@@ -60,6 +60,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_REQUESTS_PER_MINUTE": "12.5",
             "CDR_AGREEMENT_SAMPLE": "0",
             "CDR_KEEP_RUNS_DAYS": "30",
+            "CDR_ROOMS": "/srv/rooms.csv",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
             "CDR_UI_URL": "https://dagster.example/",
         }
@@ -71,6 +72,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         enablex="enablex.example",
         data_dir=Path("/srv/cdr"),
         export_dir=Path("/srv/exports"),
+        rooms_file=Path("/srv/rooms.csv"),
         start_date=date(2026, 11, 1),
         fetch_delay=timedelta(seconds=90),
         lookback_days=7,

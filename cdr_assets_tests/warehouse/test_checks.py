@@ -9,6 +9,7 @@ import pytest
 
 from cdr_assets.database import Connection, run
 from cdr_assets.days import days_between
+from cdr_assets.warehouse import partitions
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import look
 from cdr_assets.warehouse.partitions import portions
