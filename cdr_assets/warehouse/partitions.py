@@ -68,23 +68,25 @@ def _find_people(connection: Connection, reach: dict[str, Any], part: dict[str, 
 
 def replace_days(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
     """Replaces the rows of the day, and of every other day that connections of its records overlap, or did before."""
-    touched = {}
+    days = _touched_days(connection, table, usage_date)
     for statement in ("reached_days/delete", "reached_days/insert"):
-        touched.update(_touched_days(connection, table, usage_date))
         run(connection, read_sql(statement), usage_date=usage_date)
-    touched.update(_touched_days(connection, table, usage_date))
-    before = _rows_by_day(connection, table, touched)
+    days |= _touched_days(connection, table, usage_date)
     # The names of the temporary tables are those of the conferences.
     inputs.prepared.clear()
-    for days in portions(dict(sorted(touched.items()))):
-        _sum_days(connection, table, days, inputs)
-    after = _rows_by_day(connection, table, touched)
-    return _rebuilt(connection, table, usage_date, [day for day in touched if before.get(day) != after.get(day)])
+    if len(days) == 1:
+        _sum_days(connection, table, [usage_date], inputs)
+        return _rebuilt(connection, table, usage_date, [])
+    before = _rows_by_day(connection, table, days)
+    counted = run(connection, table.sql("records_of_days"), usage_dates=list(days))
+    for portion in portions({row["usage_date"]: row["records"] for row in counted}):
+        _sum_days(connection, table, portion, inputs)
+    after = _rows_by_day(connection, table, days)
+    return _rebuilt(connection, table, usage_date, [day for day in days if before.get(day) != after.get(day)])
 
 
-def _touched_days(connection: Connection, table: Table, usage_date: date) -> dict[date, int]:
-    found = run(connection, table.sql("touched_days"), usage_date=usage_date)
-    return {row["usage_date"]: row["records"] for row in found}
+def _touched_days(connection: Connection, table: Table, usage_date: date) -> set[date]:
+    return {row["usage_date"] for row in run(connection, table.sql("touched_days"), usage_date=usage_date)}
 
 
 def _rows_by_day(connection: Connection, table: Table, days: Collection[date]) -> dict[date, list[Any]]:

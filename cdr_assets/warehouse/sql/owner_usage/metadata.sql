@@ -1,4 +1,6 @@
 -- How many of the day's minutes have an owner, as a share of 1; NULL without minutes.
-SELECT round(sum(participant_minutes) FILTER (owner_ref IS NOT NULL) / sum(participant_minutes), 3) AS share_with_owner
+SELECT round(
+    (coalesce(sum(participant_minutes) FILTER (owner_ref IS NOT NULL), 0) / nullif(sum(participant_minutes), 0))::DOUBLE, 3
+) AS share_of_minutes_with_owner
 FROM owner_usage
 WHERE usage_date = $usage_date;
