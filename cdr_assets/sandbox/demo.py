@@ -52,8 +52,7 @@ SELECT
     coalesce(user_name, participant) AS name,
     user_role AS role,
     strftime(first_connect_dt, '%H:%M') AS came,
-    presence_minutes AS present,
-    with_moderator_minutes AS moderated,
+    presence_minutes AS minutes,
     rejoins
 FROM attendance
 WHERE (app_id, conf_num) IS NOT DISTINCT FROM (
