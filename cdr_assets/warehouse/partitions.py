@@ -40,6 +40,8 @@ def replace_conferences(connection: Connection, table: Table, usage_date: date, 
     (found,) = run(connection, read_sql("conferences/slices"), **reach)
     for number in range(found["slices"]):
         _find_people(connection, reach, {"slices": found["slices"], "slice": number}, inputs)
+        if table.has_sql("person_presences"):
+            run(connection, table.sql("person_presences"))
         run(connection, table.sql("insert"), **reach)
     return _rebuilt(connection, table, usage_date, days_between(reach["first_date"], reach["last_date"]))
 
@@ -61,7 +63,7 @@ def _find_people(connection: Connection, reach: dict[str, Any], part: dict[str, 
     if inputs.prepared.get("people") != part:
         run(connection, read_sql("conferences/people"), **reach, **part)
         run(connection, read_sql("conferences/several_stays"), **reach)
-        for statement in ("presences", "moments", "conference_presences", "person_presences"):
+        for statement in ("presences", "moments", "conference_presences"):
             run(connection, read_sql(f"conferences/{statement}"))
         inputs.prepared["people"] = part
 
