@@ -160,7 +160,8 @@ def test_the_file_is_read_again_after_it_changed(file: Path) -> None:
 def test_a_version_names_what_is_valid_on_the_day_and_nothing_else(file: Path) -> None:
     def versions(lines: str) -> list[str]:
         file.write_text(HEADER + lines)
-        return [RoomsFile(file).version(day) for day in (DAY - ONE_DAY, DAY, DAY + ONE_DAY)]
+        rooms = RoomsFile(file)
+        return [rooms.version(day) for day in (DAY - ONE_DAY, DAY, DAY + ONE_DAY)]
 
     before, on, after = versions("r1,Ward,o,b,2026-11-02,2026-11-02\n")
     assert (before, after) == ("", "")
