@@ -233,7 +233,8 @@ class Warehouse:
     def built_days(self, tables: Collection[Table] = DAILY_TABLES) -> dict[date, str]:
         """The landing version of every day of which all `tables` are built from the same landing files.
 
-        A table that cannot be built now, since the rooms cannot be read, is not asked for. Raises the errors of built_partitions.
+        A table that cannot be built now, since the rooms cannot be read, is not asked for. Raises the errors of
+        built_partitions.
         """
         versions = list(self.built_partitions(tables).values())
         days = set.intersection(*map(set, versions)) if versions else set()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from cdr_assets.days import DAY as ONE_DAY
-from cdr_assets.days import days_between
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
 from cdr_assets.warehouse.rooms import BadRooms, NoRooms, RoomsFile
 from cdr_assets.warehouse.table import Facts, Room, Table
@@ -53,8 +52,7 @@ class World:
         warehouse = self.warehouse
         with warehouse.connect() as connection:
             return {
-                day: list(warehouse.build_day(connection, day, DAILY_TABLES, self.landed, skip_current))
-                for day in days
+                day: list(warehouse.build_day(connection, day, DAILY_TABLES, self.landed, skip_current)) for day in days
             }
 
     def due(self) -> dict[str, list[date]]:
