@@ -154,4 +154,9 @@ def test_every_check_says_what_is_true_when_it_is_green() -> None:
         "every_record_lies_in_its_partition",
         "room_usage_adds_up",
         "conference_usage_adds_up",
+        "attendance_adds_up",
+        "presence_lies_within_the_conference",
+        "daily_usage_adds_up",
+        "every_connection_counts_in_the_peak",
+        "owner_usage_adds_up",
     }

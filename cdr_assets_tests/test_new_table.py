@@ -198,7 +198,11 @@ CHANGES: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "the statement that types records": (
         ("warehouse/sql/call_detail_records/insert.sql", "    user_role,\n", "    upper(user_role) AS user_role,\n"),
-        ["call_detail_records", "record_changes", "room_usage", "conference_usage"],
+        [*TABLES],
+    ),
+    "a statement that two tables share": (
+        ("warehouse/sql/conferences/conferences.sql", "any_value(app_id)", "min(app_id)"),
+        ["conference_usage", "attendance", "daily_usage"],
     ),
     "the columns of a table": (
         ("warehouse/sql/conference_usage/table.sql", "connections BIGINT,", "connections HUGEINT,"),
@@ -206,7 +210,7 @@ CHANGES: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "a macro": (
         ("warehouse/sql/macros.sql", "+ 59) // 60", "+ 29) // 60"),
-        ["call_detail_records", "record_changes", "room_usage", "conference_usage"],
+        [*TABLES],
     ),
     "a check": (("warehouse/sql/room_usage/room_usage_adds_up.sql", "connections_in_usage", "in_usage"), []),
     "a comment": (("warehouse/sql/room_usage/insert.sql", "-- One row per app", "-- A row per app"), []),

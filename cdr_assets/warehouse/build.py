@@ -121,19 +121,23 @@ class Warehouse:
                 continue
             reads_files = not table.sources
             try:
-                # The log must name the files that were read, so nobody may change them in between.
+                # The log must name the files that were read, so nobody may change them in between. Rooms that change
+                # make the day due if they are asked for first.
                 with landed.lock(day) if reads_files else nullcontext():
+                    fingerprint = self._fingerprint(table, day)
                     if reads_files:
                         landing_version = landed.version(day)
                     elif landing_version is None:
                         landing_version = self._landing_version_of_source(connection, table, day)
-                    rebuilt, blocking = self._replace(connection, table, day, inputs, landing_version, forgotten)
+                    rebuilt, blocking = self._replace(
+                        connection, table, day, inputs, landing_version, fingerprint, forgotten
+                    )
             except BadRooms as error:
                 on_bad_rooms(table, error)
                 continue
             forgotten.update(tables_below(table))
             days_due = _days_below(table, day, rebuilt) | rebuilt.days_due - {day}
-            fingerprint, figures = self._fingerprint(table, day), self._figures(connection, table, day)
+            figures = self._figures(connection, table, day)
             yield BuiltPartition(table, rebuilt.row_count, landing_version, fingerprint, days_due, figures=figures)
             if blocking:
                 raise BlockedByCheck(_blocked(blocking, day))
@@ -161,6 +165,7 @@ class Warehouse:
         day: date,
         inputs: Inputs,
         landing_version: str,
+        fingerprint: str,
         forgotten: Collection[Table],
     ) -> tuple[Rebuilt, list[Finding]]:
         """Replaces one partition and the findings of its checks. Also returns the open findings of blocking checks.
@@ -179,7 +184,6 @@ class Warehouse:
             changes.forget(below, _days_below(table, day, rebuilt))
             changes.export_findings(kept.changed_days, [day])
             if not blocking:
-                fingerprint = self._fingerprint(table, day)
                 changes.log_build(table, day, landing_version, fingerprint, rebuilt.changed_days)
         return rebuilt, blocking
 
@@ -229,10 +233,11 @@ class Warehouse:
     def built_days(self, tables: Collection[Table] = DAILY_TABLES) -> dict[date, str]:
         """The landing version of every day of which all `tables` are built from the same landing files.
 
-        Raises the errors of built_partitions.
+        A table that cannot be built now, since the rooms cannot be read, is not asked for. Raises the errors of
+        built_partitions.
         """
         versions = list(self.built_partitions(tables).values())
-        days = set.intersection(*map(set, versions))
+        days = set.intersection(*map(set, versions)) if versions else set()
         return {day: versions[0][day] for day in days if len({each[day] for each in versions}) == 1}
 
     def _in_place(

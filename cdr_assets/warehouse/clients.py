@@ -33,4 +33,5 @@ def client(user_agent: str) -> str | None:
         for each in (browser, system)
         if each and each.family != "Other"
     ]
-    return " on ".join(parts) or None
+    # An app is often known by its system alone, which is its own name then.
+    return " on ".join(dict.fromkeys(parts)) or None

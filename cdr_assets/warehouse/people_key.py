@@ -25,6 +25,8 @@ def people_key(file: Path) -> str:
             new.flush()
             os.fsync(new.fileno())
         os.replace(unfinished, file)
+    except UnicodeDecodeError:
+        key = ""
     if len(key) < 16:
         raise WarehouseError(
             f"{file} holds no key of 16 characters or more: put the former key there, or delete the file to make "

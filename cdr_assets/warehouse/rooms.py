@@ -118,18 +118,22 @@ def _entries(path: Path) -> Iterator[_Entry]:
         raise BadRooms(f"CDR_ROOMS: {path}, line {line} is not UTF-8: save the file as CSV UTF-8") from None
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     known: dict[str, list[_Entry]] = {}
+    # A quoted cell may lie on several lines. The line of a row is that on which it begins.
+    line = 1
     try:
         header = [cell.strip() for cell in next(lines, [])]
         _check_header(header)
+        line = lines.line_num + 1
         for cells in lines:
             if any(cell.strip() for cell in cells):
-                entry = _entry(lines.line_num, header, [cell.strip() for cell in cells])
+                entry = _entry(line, header, [cell.strip() for cell in cells])
                 of_room = known.setdefault(entry.room.room_id, [])
                 _check_overlap(entry, of_room)
                 of_room.append(entry)
                 yield entry
+            line = lines.line_num + 1
     except (ValueError, csv.Error) as error:
-        raise BadRooms(f"CDR_ROOMS: {path}, line {max(lines.line_num, 1)}: {error}") from None
+        raise BadRooms(f"CDR_ROOMS: {path}, line {line}: {error}") from None
 
 
 def _check_header(header: Sequence[str]) -> None:
