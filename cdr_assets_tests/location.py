@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,23 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.resources import LandingResource
 from cdr_assets.sandbox.server import Settings
 from cdr_assets_tests.httpserver import Answer, answer
 from cdr_assets_tests.reference import Record
 
 SETTINGS = Settings(connections=40, start=date(2026, 10, 1))
+
+
+class FrozenLanding(LandingResource):
+    """The landing zone, in which every request is sent at one moment."""
+
+    moment: str
+
+    @property
+    def zone(self) -> LandingZone:
+        return LandingZone(Path(self.data_dir), lambda: datetime.fromisoformat(self.moment))
 
 
 @dataclass
@@ -34,9 +46,18 @@ class Location:
         return self.data_dir / "cdr.duckdb"
 
     def run(
-        self, first: date, last: date | None = None, *, assets: Sequence[str] = (), replace: bool = False
+        self,
+        first: date,
+        last: date | None = None,
+        *,
+        assets: Sequence[str] = (),
+        replace: bool = False,
+        sent_at: datetime | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """Runs the daily job, or some of its assets, for a day or for a range of days."""
+        """Runs the daily job, or some of its assets, for a day or for a range of days.
+
+        As far as the landing zone knows, its requests are sent at `sent_at`; at the present if that is not given.
+        """
         op = self.definitions.resolve_assets_def("period_cdr").node_def.name
         ends = {"start": str(first), "end": str(last)} if last else {}
         return self.definitions.resolve_job_def("daily_cdr").execute_in_process(
@@ -45,8 +66,15 @@ class Location:
             tags={f"dagster/asset_partition_range_{end}": day for end, day in ends.items()},
             asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
             run_config={"ops": {op: {"config": {"replace": True}}}} if replace else None,
+            resources=self.resources(sent_at),
             raise_on_error=False,
         )
+
+    def resources(self, sent_at: datetime | None) -> dict[str, dg.ConfigurableResource[Any]]:
+        """What to run with so that requests are sent at that moment."""
+        if sent_at is None:
+            return {}
+        return {"landing": FrozenLanding(data_dir=str(self.data_dir), moment=sent_at.isoformat())}
 
     def materialized_days(self, asset: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from cdr_assets.days import days_between
-from cdr_assets.landing.zone import LandingZone
-from cdr_assets.pipeline.resources import Clock, LandingResource
+from cdr_assets.pipeline.resources import Clock
 from cdr_assets_tests.location import Location
 
 MOST_TICKS = 20
@@ -21,16 +19,6 @@ class FrozenClock(Clock):
 
     def now(self) -> datetime:
         return datetime.fromisoformat(self.moment)
-
-
-class FrozenLanding(LandingResource):
-    """The landing zone, in which every request is sent at one moment."""
-
-    moment: str
-
-    @property
-    def zone(self) -> LandingZone:
-        return LandingZone(Path(self.data_dir), lambda: datetime.fromisoformat(self.moment))
 
 
 def tick(location: Location, sensor: str, now: datetime | None = None, cursor: str | None = None) -> Any:
@@ -72,13 +60,12 @@ def launch(
     location: Location, sensor: str, request: dg.RunRequest, now: datetime | None = None
 ) -> dg.ExecuteInProcessResult:
     """Runs what the sensor asked for. Its requests are sent at `now` as far as the landing zone knows."""
-    landing = FrozenLanding(data_dir=str(location.data_dir), moment=now.isoformat()) if now else None
     job = {"landed_days": "rebuild"}.get(sensor, "daily_cdr")
     return location.definitions.resolve_job_def(job).execute_in_process(
         instance=location.instance,
         partition_key=request.tags.get("dagster/partition"),
         tags={name: value for name, value in request.tags.items() if name != "dagster/partition"},
-        resources={"landing": landing} if landing else None,
+        resources=location.resources(now),
         raise_on_error=False,
     )
 

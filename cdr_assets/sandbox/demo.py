@@ -12,11 +12,14 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from cdr_assets.warehouse.tables import DAILY_TABLES
+
 DAYS = 7
 WIDTH = 80
 
 # The table that is built last: a day is done when it is there.
-LAST = dg.AssetKey("conference_usage")
+LAST = dg.AssetKey(DAILY_TABLES[-1].name)
+CONFERENCES = dg.AssetKey("conference_usage")
 RECORDS = dg.AssetKey("call_detail_records")
 
 TOP_ROOMS = """
@@ -44,6 +47,25 @@ ORDER BY lasted DESC, conference
 LIMIT 8
 """
 
+WHO_ATTENDED = """
+SELECT
+    coalesce(user_name, participant) AS name,
+    user_role AS role,
+    strftime(first_connect_dt, '%H:%M') AS came,
+    presence_minutes AS minutes,
+    rejoins
+FROM attendance
+WHERE (app_id, conf_num) IS NOT DISTINCT FROM (
+    SELECT (app_id, conf_num)
+    FROM conference_usage
+    WHERE conf_num IS NOT NULL
+    ORDER BY last_disconnect_dt - first_connect_dt DESC, conf_num
+    LIMIT 1
+)
+ORDER BY presence_minutes DESC, name
+LIMIT 10
+"""
+
 
 def run_demo(environment: Mapping[str, str], daily_job: Sequence[str]) -> int:
     """Runs the demo against the EnableX, home and data folder of `environment`. Returns the exit code.
@@ -69,7 +91,11 @@ def run_demo(environment: Mapping[str, str], daily_job: Sequence[str]) -> int:
     warehouse = Path(environment["CDR_DATA_DIR"]) / "cdr.duckdb"
     try:
         with duckdb.connect(warehouse, read_only=True) as connection:
-            for title, query in (("Rooms with most minutes", TOP_ROOMS), ("Longest conferences", LONGEST_CONFERENCES)):
+            for title, query in (
+                ("Rooms with most minutes", TOP_ROOMS),
+                ("Longest conferences", LONGEST_CONFERENCES),
+                ("Who attended the longest one", WHO_ATTENDED),
+            ):
                 print(f"\n{title}")
                 connection.sql(query).show(max_width=WIDTH)
     except duckdb.IOException as error:
@@ -100,15 +126,14 @@ def days_done(instance: dg.DagsterInstance, after: int | None, process: subproce
         for record in instance.fetch_materializations(fresh, limit=DAYS, ascending=True).records:
             after = record.storage_id
             day = record.partition_key
-            records = instance.fetch_materializations(
-                dg.AssetRecordsFilter(RECORDS, asset_partitions=[str(day)]), limit=1
-            ).records
-            yield f"{day}: {rows(records[0])} connections in {rows(record)} conferences"
+            connections, conferences = (rows_of(instance, asset, day) for asset in (RECORDS, CONFERENCES))
+            yield f"{day}: {connections} connections in {conferences} conferences"
 
 
-def rows(record: dg.EventLogRecord) -> int:
-    """The row count of the partition that was materialized."""
-    materialization = record.asset_materialization
+def rows_of(instance: dg.DagsterInstance, asset: dg.AssetKey, day: str | None) -> int:
+    """The row count of the newest materialization of the asset's partition."""
+    wanted = dg.AssetRecordsFilter(asset, asset_partitions=[str(day)])
+    materialization = instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
     assert materialization is not None
     count = materialization.metadata["dagster/row_count"].value
     assert isinstance(count, int)

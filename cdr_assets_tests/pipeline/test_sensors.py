@@ -174,7 +174,7 @@ def test_a_years_history_does_not_flood_the_queue(place: Callable[[int], Locatio
 def test_the_runs_of_closed_days_complete_its_days(place: Callable[[int], Location], sandbox: Sandbox) -> None:
     location = place(4)
     (request,) = tick(location, "closed_days", noon()).run_requests
-    assert launch(location, "closed_days", request).success
+    assert launch(location, "closed_days", request, noon()).success
     assert skipped(location, "closed_days", noon()) == (
         f"days to {yesterday()} are complete; {today()} is due at {words(noon() + 13 * HOUR)}"
     )
@@ -422,7 +422,7 @@ def test_the_first_fetch_of_a_day_takes_along_the_days_that_are_due_again(
     days = [before(2), yesterday(), today()]
     for day in days:
         script.holds(day, record(str(day), day))
-    assert location.run(before(2), yesterday()).success
+    assert location.run(before(2), yesterday(), sent_at=noon()).success
     tomorrow = midnight(today() + DAY) + timedelta(minutes=65)
     assert skipped(location, "settling_days", tomorrow) == (
         f"2 days settling, to be fetched together with {today()} by closed_days"
@@ -444,16 +444,13 @@ def test_a_day_that_spilled_records_is_built_by_the_run_that_fetches_it(
 
 def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int], Location]) -> None:
     location = place(3)
-    assert location.run(before(3), yesterday()).success
+    assert location.run(before(3), yesterday(), sent_at=noon()).success
     shutil.rmtree(location.data_dir / "landing" / f"usage_date={before(2)}")
     late = noon() + 7 * HOUR
     assert requested(location, "closed_days", late) == [[before(2)]]
-    settling = [
-        day for run in requested(location, "settling_days", datetime.now(timezone.utc) + 7 * HOUR) for day in run
-    ]
-    assert before(2) not in settling
+    assert requested(location, "settling_days", late) == [[before(3)], [yesterday()]]
     (request,) = tick(location, "closed_days", late).run_requests
-    assert launch(location, "closed_days", request).success
+    assert launch(location, "closed_days", request, late).success
     assert skipped(location, "closed_days", noon()).startswith(f"days to {yesterday()} are complete")
 
 
@@ -463,20 +460,17 @@ def test_settling_days_are_fetched_again_and_those_that_changed_are_built_in_the
     location = scripted_days(2)
     for day in (before(2), yesterday()):
         script.holds(day, record(f"a-{day}", day))
-    assert location.run(before(2), yesterday()).success
+    assert location.run(before(2), yesterday(), sent_at=noon()).success
     assert skipped(location, "landed_days") == "the tables hold everything that landed, 2 days"
     script.holds(yesterday(), record(f"a-{yesterday()}", yesterday()), record("late", yesterday()))
 
-    again = datetime.now(timezone.utc) + 6 * HOUR
-    requests = tick(location, "settling_days", again).run_requests
-    assert yesterday() in [day for request in requests for day in days_of(request)]
-    for request in requests:
-        assert launch(location, "settling_days", request).success
+    (request,) = tick(location, "settling_days", noon() + 7 * HOUR).run_requests
+    assert days_of(request) == [before(2), yesterday()]
+    assert launch(location, "settling_days", request, noon() + 7 * HOUR).success
     assert location.metadata("period_cdr", yesterday())["answer"] == "1 new, 0 changed"
     assert location.metadata("room_usage", yesterday())["build"] == "built"
-    if before(2) in [day for request in requests for day in days_of(request)]:
-        assert location.metadata("period_cdr", before(2))["answer"] == "nothing new"
-        assert location.metadata("room_usage", before(2))["build"] == "current, not built again"
+    assert location.metadata("period_cdr", before(2))["answer"] == "nothing new"
+    assert location.metadata("room_usage", before(2))["build"] == "current, not built again"
     records = [record(f"a-{day}", day) for day in (before(2), yesterday())]
     assert_exact(location.warehouse, [*records, record("late", yesterday())])
     assert skipped(location, "landed_days") == "the tables hold everything that landed, 2 days"
@@ -507,13 +501,13 @@ def test_responses_that_brought_nothing_count_since_the_last_that_did(
 
 def test_the_many_answers_of_one_day_do_not_hide_those_of_another(place: Callable[[int], Location]) -> None:
     location = place(2)
-    assert location.run(before(2)).success
-    assert location.run(yesterday()).success
+    assert location.run(before(2), sent_at=noon()).success
+    assert location.run(yesterday(), sent_at=noon()).success
+    metadata: dict[str, Any] = {"new_records": 1, "asked_at": dg.MetadataValue.timestamp(noon())}
     for _ in range(30):
-        answered = dg.AssetMaterialization("period_cdr", partition=str(yesterday()), metadata={"new_records": 1})
+        answered = dg.AssetMaterialization("period_cdr", partition=str(yesterday()), metadata=metadata)
         location.instance.report_runless_asset_event(answered)
-    now = datetime.now(timezone.utc) + 6 * HOUR
-    assert requested(location, "settling_days", now)[0][:2] == [before(2), yesterday()]
+    assert requested(location, "settling_days", noon() + 7 * HOUR) == [[before(2), yesterday()]]
 
 
 def test_the_tables_of_days_to_come_or_before_the_start_are_not_built(

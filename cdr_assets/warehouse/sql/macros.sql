@@ -56,13 +56,12 @@ CREATE OR REPLACE TEMP MACRO known_by(person) AS
     CASE person[1] WHEN 'r' THEN 'user_ref' WHEN 'n' THEN 'user_name' ELSE 'cdr_id' END;
 
 -- A person as text that says nothing without the key: always the same for a user_ref; for a name, within its conference.
-CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, usage_date, participant, known_by) AS
-    sha256(key || sha256(key || concat_ws(
-        ':',
-        known_by,
-        CASE WHEN known_by = 'user_name' THEN concat_ws(':', coalesce(app_id, ''), coalesce(conf_num, ''), usage_date) END,
-        participant
-    )))[:32];
+CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, usage_date, participant, known_by) AS sha256(
+    CASE WHEN known_by = 'user_name'
+        THEN concat_ws(':', key, known_by, coalesce(app_id, ''), coalesce(conf_num, ''), usage_date, participant)
+        ELSE concat_ws(':', key, known_by, participant)
+    END
+)[:32];
 
 -- From leaving to first landing; 0 where the clocks say that it landed before.
 CREATE OR REPLACE TEMP MACRO lateness_us(first_landed_at, disconnect_dt) AS

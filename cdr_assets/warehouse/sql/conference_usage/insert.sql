@@ -11,10 +11,8 @@ WITH sums AS (
         sum_of_minutes(sum(subscribed_minutes)) AS subscribed_minutes,
         sum_of_minutes(sum(published_minutes)) AS published_minutes,
         min(first_connect_dt) AS first_connect_dt,
-        max(last_disconnect_dt) AS last_disconnect_dt,
-        coalesce(sum(rejoins), 0)::BIGINT AS rejoins
+        max(last_disconnect_dt) AS last_disconnect_dt
     FROM people
-    LEFT JOIN person_presences USING (person_number)
     GROUP BY conference_number
 ),
 
@@ -36,7 +34,8 @@ SELECT
     app_id,
     conf_num,
     names.* EXCLUDE (conference_number),
-    sums.* EXCLUDE (conference_number) REPLACE (CASE WHEN conf_num IS NOT NULL THEN rejoins END AS rejoins),
+    sums.* EXCLUDE (conference_number),
+    CASE WHEN conf_num IS NOT NULL THEN coalesce(rejoins, 0) END AS rejoins,
     coalesce(peak_participants, 0)::BIGINT AS peak_participants,
     CASE WHEN conf_num IS NOT NULL THEN minutes_of_us(coalesce(conference_us, 0)) END AS conference_minutes,
     CASE WHEN conf_num IS NOT NULL THEN minutes_of_us(coalesce(alone_us, 0)) END AS alone_minutes,

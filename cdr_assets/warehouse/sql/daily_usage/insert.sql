@@ -23,17 +23,9 @@ WITH own AS (
 ),
 
 together AS (
-    SELECT usage_date, app_id, sum(alone_us) AS alone_us
+    SELECT usage_date, app_id, sum(alone_us) AS alone_us, sum(rejoins)::BIGINT AS rejoins
     FROM conference_presences
     JOIN conferences USING (conference_number)
-    GROUP BY usage_date, app_id
-),
-
-returned AS (
-    SELECT usage_date, app_id, count(*) AS rejoins
-    FROM presences
-    JOIN conferences USING (conference_number)
-    WHERE absent_before > 0
     GROUP BY usage_date, app_id
 ),
 
@@ -66,5 +58,4 @@ FROM apps
 JOIN summed_days USING (usage_date)
 LEFT JOIN own ON own.usage_date = apps.usage_date AND own.app_id IS NOT DISTINCT FROM apps.app_id
 LEFT JOIN peaks ON peaks.usage_date = apps.usage_date AND peaks.app_id IS NOT DISTINCT FROM apps.app_id
-LEFT JOIN together ON together.usage_date = apps.usage_date AND together.app_id IS NOT DISTINCT FROM apps.app_id
-LEFT JOIN returned ON returned.usage_date = apps.usage_date AND returned.app_id IS NOT DISTINCT FROM apps.app_id;
+LEFT JOIN together ON together.usage_date = apps.usage_date AND together.app_id IS NOT DISTINCT FROM apps.app_id;
