@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from cdr_assets.warehouse.checks import look
 from cdr_assets.warehouse.partitions import portions
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.reference import Record
-from cdr_assets_tests.warehouse.landed import build, land
+from cdr_assets_tests.warehouse.landed import Landed, build, land
 
 FIRST = date(2026, 11, 2)
 DAYS = days_between(FIRST, FIRST + timedelta(days=9))
@@ -24,7 +25,7 @@ LONG, ALONE, NOBODY = "c-long", "c-alone", None
 
 
 def record(cdr_id: str, day: date, conf_num: str | None) -> Record:
-    room = {"room_id": "r", "duration": 60}
+    room = {"room_id": "r", "connect_dt": f"{day}T10:00:00Z", "disconnect_dt": f"{day}T10:01:00Z", "duration": 60}
     return {"cdr_id": cdr_id, "trans_date": f"{day}T10:00:00Z", "conf_num": conf_num, "room": room}
 
 
@@ -62,12 +63,15 @@ def found(connection: Connection, days: list[date] = DAYS) -> dict[str, dict[int
     return counts
 
 
+SUMS = ("room_usage_adds_up", "conference_usage_adds_up", "daily_usage_adds_up", "owner_usage_adds_up")
+"""Each compares its table with the records of the day."""
+
 INSERT = "INSERT INTO call_detail_records BY NAME SELECT * REPLACE ('{new}'::DATE AS usage_date) "
 CHANGES = {
     "nothing": ("SELECT 1", {}),
     "a record twice on its day": (
         f"INSERT INTO call_detail_records FROM call_detail_records WHERE cdr_id = 'nobody-{DAYS[2]}'",
-        {"cdr_id_is_unique": {2: 1}, WEEKLY: {2: 1}, "room_usage_adds_up": {2: 1}, "conference_usage_adds_up": {2: 1}},
+        {"cdr_id_is_unique": {2: 1}, WEEKLY: {2: 1}, **dict.fromkeys(SUMS, {2: 1})},
     ),
     "a record again after 7 days": (
         f"{INSERT.format(new=DAYS[8])} FROM call_detail_records WHERE cdr_id = 'nobody-{DAYS[1]}'",
@@ -75,8 +79,7 @@ CHANGES = {
             "cdr_id_is_unique": {1: 1, 8: 1},
             WEEKLY: {1: 1, 8: 1},
             "every_record_lies_in_its_partition": {8: 1},
-            "room_usage_adds_up": {8: 1},
-            "conference_usage_adds_up": {8: 1},
+            **dict.fromkeys(SUMS, {8: 1}),
         },
     ),
     "a record again after 8 days": (
@@ -84,8 +87,7 @@ CHANGES = {
         {
             WEEKLY: {1: 1, 9: 1},
             "every_record_lies_in_its_partition": {9: 1},
-            "room_usage_adds_up": {9: 1},
-            "conference_usage_adds_up": {9: 1},
+            **dict.fromkeys(SUMS, {9: 1}),
         },
     ),
     "a lost field on two days": (
@@ -108,19 +110,100 @@ CHANGES = {
     ),
     "minutes too many in a conference over three days": (
         f"UPDATE conference_usage SET participant_minutes = 9 WHERE conf_num = '{LONG}'",
-        {"conference_usage_adds_up": {3: 1, 4: 1, 5: 1}},
+        {"conference_usage_adds_up": {3: 1, 4: 1, 5: 1}, "attendance_adds_up": {3: 1, 4: 1, 5: 1}},
     ),
     "a record of such a conference gone": (
         f"DELETE FROM call_detail_records WHERE cdr_id = 'long-{DAYS[4]}'",
-        {"room_usage_adds_up": {4: 1}, "conference_usage_adds_up": {3: 1, 4: 1, 5: 1}},
+        {**dict.fromkeys(SUMS, {4: 1}), "conference_usage_adds_up": {3: 1, 4: 1, 5: 1}},
     ),
     "such a conference gone": (
         f"DELETE FROM conference_usage WHERE conf_num = '{LONG}'",
-        {"conference_usage_adds_up": {3: 1, 4: 1, 5: 1}},
+        {"conference_usage_adds_up": {3: 1, 4: 1, 5: 1}, "attendance_adds_up": {3: 1, 4: 1, 5: 1}},
     ),
     "a conference that counts what no record says": (
         f"UPDATE conference_usage SET subscribed_minutes = 1 WHERE conf_num IS NULL AND usage_date = '{DAYS[7]}'",
         {"conference_usage_adds_up": {7: 1}},
+    ),
+    "a person gone from a conference over three days": (
+        f"DELETE FROM attendance WHERE participant = 'long-{DAYS[4]}'",
+        dict.fromkeys(("attendance_adds_up", "presence_lies_within_the_conference"), {3: 1, 4: 1, 5: 1}),
+    ),
+    "a conference that nobody attends": (
+        f"DELETE FROM attendance WHERE conf_num = '{ALONE}-8'",
+        {"attendance_adds_up": {8: 1}},
+    ),
+    "people of no conference": (
+        f"UPDATE attendance SET conf_num = 'other' WHERE conf_num = '{ALONE}-8'",
+        {"attendance_adds_up": {8: 2}},
+    ),
+    "a connection too many of somebody": (
+        f"UPDATE attendance SET connections = 2 WHERE conf_num = '{ALONE}-1'",
+        {"attendance_adds_up": {1: 1}},
+    ),
+    "whole minutes too many of somebody in no conference": (
+        f"UPDATE attendance SET billable_minutes = 2 WHERE conf_num IS NULL AND usage_date = '{DAYS[7]}'",
+        {"attendance_adds_up": {7: 1}},
+    ),
+    "minutes of somebody that rounding explains": (
+        f"UPDATE attendance SET participant_minutes = 1.001 WHERE conf_num = '{ALONE}-1'",
+        {},
+    ),
+    "minutes of somebody that it does not": (
+        f"UPDATE attendance SET participant_minutes = 1.002 WHERE conf_num = '{ALONE}-1'",
+        {"attendance_adds_up": {1: 1}},
+    ),
+    "a return that nobody made": (
+        f"UPDATE conference_usage SET rejoins = 1 WHERE conf_num = '{ALONE}-1'",
+        {"attendance_adds_up": {1: 1}},
+    ),
+    "somebody there for longer than the conference": (
+        f"UPDATE attendance SET presence_minutes = 1.001 WHERE conf_num = '{ALONE}-6'",
+        {"presence_lies_within_the_conference": {6: 1}},
+    ),
+    "people who meet for longer than they are there": (
+        f"UPDATE conference_usage SET met_minutes = 0.5 WHERE conf_num = '{LONG}'",
+        {"presence_lies_within_the_conference": {3: 1, 4: 1, 5: 1}},
+    ),
+    "a conference without a peak": (
+        f"UPDATE conference_usage SET peak_participants = 0 WHERE conf_num = '{ALONE}-6'",
+        {"presence_lies_within_the_conference": {6: 1}},
+    ),
+    "a day gone": (
+        f"DELETE FROM daily_usage WHERE usage_date = '{DAYS[3]}'",
+        {"daily_usage_adds_up": {3: 1}, "every_connection_counts_in_the_peak": {3: 1}},
+    ),
+    "a day of another app": (
+        f"UPDATE daily_usage SET app_id = 'other' WHERE usage_date = '{DAYS[3]}'",
+        {"daily_usage_adds_up": {3: 2}, "every_connection_counts_in_the_peak": {3: 1}},
+    ),
+    "a day that counts what no record says": (
+        f"UPDATE daily_usage SET published_minutes = 1 WHERE usage_date = '{DAYS[9]}'",
+        {"daily_usage_adds_up": {9: 1}},
+    ),
+    "a thousandth of a minute too many on a day": (
+        f"UPDATE daily_usage SET participant_minutes = participant_minutes + 0.001 WHERE usage_date = '{DAYS[9]}'",
+        {"daily_usage_adds_up": {9: 1}},
+    ),
+    "a day without a peak": (
+        f"UPDATE daily_usage SET peak_connections = 0 WHERE usage_date = '{DAYS[0]}'",
+        {"every_connection_counts_in_the_peak": {0: 1}},
+    ),
+    "an owner gone": (
+        f"DELETE FROM owner_usage WHERE usage_date = '{DAYS[3]}'",
+        {"owner_usage_adds_up": {3: 1}},
+    ),
+    "an owner of another app": (
+        f"UPDATE owner_usage SET app_id = 'other' WHERE usage_date = '{DAYS[3]}'",
+        {"owner_usage_adds_up": {3: 2}},
+    ),
+    "a connection twice over all owners": (
+        f"INSERT INTO owner_usage BY NAME SELECT * REPLACE ('o' AS owner_ref, 1 AS connections, 0 AS billable_minutes, "
+        f"0 AS participant_minutes) FROM owner_usage WHERE usage_date = '{DAYS[2]}'",
+        {"owner_usage_adds_up": {2: 1}},
+    ),
+    "minutes too few of an owner": (
+        f"UPDATE owner_usage SET participant_minutes = participant_minutes - 0.002 WHERE usage_date = '{DAYS[2]}'",
+        {"owner_usage_adds_up": {2: 1}},
     ),
 }
 
@@ -136,6 +219,35 @@ def test_a_check_finds_over_a_range_what_it_finds_day_by_day(connection: Connect
             for name, counts in found(connection, some).items():
                 apart.setdefault(name, {}).update(counts)
         assert apart == expected
+
+
+# A change by hand that only one check of the table finds.
+BY_HAND = {
+    "room_usage_adds_up": "UPDATE room_usage SET connections = 9",
+    "conference_usage_adds_up": "UPDATE conference_usage SET published_minutes = 9",
+    "attendance_adds_up": "UPDATE attendance SET billable_minutes = 9",
+    "presence_lies_within_the_conference": "UPDATE attendance SET presence_minutes = 9",
+    "daily_usage_adds_up": "UPDATE daily_usage SET billable_minutes = 9",
+    "every_connection_counts_in_the_peak": "UPDATE daily_usage SET peak_connections = 0",
+    "owner_usage_adds_up": "UPDATE owner_usage SET billable_minutes = 9",
+}
+
+
+def test_a_table_that_was_changed_by_hand_is_red_until_it_is_built_again(tmp_path: Path) -> None:
+    warehouse, files = Warehouse(tmp_path / "cdr.duckdb"), [land(tmp_path, "1", [record("a", FIRST, "c")])]
+    build(warehouse, FIRST, files)
+    checks = {check: table for table in DAILY_TABLES[1:] for check in table.checks}
+    assert {check.name for check in checks} == {*BY_HAND}
+    with warehouse.connect() as connection:
+        for check, table in checks.items():
+            assert check.blocking
+            connection.execute(BY_HAND[check.name])
+            warehouse.look_again(connection, table, table.checks, [FIRST])
+            kept = [row["check_name"] for row in run(connection, "FROM check_findings")]
+            assert kept == [check.name]
+            list(warehouse.build_day(connection, FIRST, [table], Landed({FIRST: files})))
+            assert run(connection, "FROM check_findings") == []
+    assert warehouse.built_days().keys() == {FIRST}
 
 
 def test_a_sample_is_short_on_each_day_and_has_the_same_rows_every_time(connection: Connection) -> None:

@@ -57,7 +57,9 @@ def reached(warehouse: Warehouse) -> set[tuple[date, date]]:
 
 def assert_exact(warehouse: Warehouse) -> None:
     """The table holds what plain Python computes, and the exports are the tables."""
-    found = [{name: value for name, value in row.items() if name != "provisional"} for row in by_day(warehouse).values()]
+    found = [
+        {name: value for name, value in row.items() if name != "provisional"} for row in by_day(warehouse).values()
+    ]
     assert in_order(found) == in_order(tables.daily_usage(read(warehouse.path, "call_detail_records")))
     assert_exports_are_the_tables(warehouse.path.parent)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from cdr_assets.database import Connection
-from cdr_assets.days import DAY
+from cdr_assets.days import DAY, days_between
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.rooms import RoomsFile
 from cdr_assets.warehouse.table import Facts
@@ -50,19 +51,36 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=range(3), ids="seed {}".format)
-def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse with the hostile records of a seed."""
-    return build_in_any_order(tmp_path_factory.mktemp("hostile"), hostile_days(request.param), Random(request.param))
+SANDBOX = "the sandbox's month"
 
 
-def build_in_any_order(folder: Path, days: dict[date, list[Record]], rng: Random) -> Path:
+@pytest.fixture(scope="module", params=[0, 1, 2, SANDBOX])
+def days(request: pytest.FixtureRequest) -> dict[date, list[Record]]:
+    """The hostile records of a seed, or a month of the sandbox."""
+    if request.param != SANDBOX:
+        return hostile_days(request.param)
+    settings = Settings(connections=40)
+    return {day: records_of_day(settings, day) for day in days_between(date(2026, 10, 1), date(2026, 10, 30))}
+
+
+@pytest.fixture(scope="module")
+def warehouse(days: dict[date, list[Record]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with these records."""
+    folder, rng = tmp_path_factory.mktemp("warehouse"), Random(len(days))
+    # A month costs more than the days of a seed, so it has fewer versions.
+    older = [*older_versions(days, rng)]
+    return build_in_any_order(folder, days, older if len(days) < 30 else rng.sample(older, 5), rng)
+
+
+def build_in_any_order(
+    folder: Path, days: dict[date, list[Record]], older: Sequence[tuple[date, list[Record]]], rng: Random
+) -> Path:
     """Lands the days and older versions of some records, builds days in between, and at last all that are due."""
     (folder / "rooms.csv").write_bytes(rooms_csv())
     facts = Facts(RoomsFile(folder / "rooms.csv"), is_provisional=lambda day: False)
     zone, warehouse = LandingZone(folder), Warehouse(folder / "cdr.duckdb", facts=facts)
     answers = [(day, NEWEST + number, records) for number, (day, records) in enumerate(days.items())]
-    answers += [(day, OLDER + number, records) for number, (day, records) in enumerate(older_versions(days, rng))]
+    answers += [(day, OLDER + number, records) for number, (day, records) in enumerate(older)]
     built: dict[date, str] = {}
     with warehouse.connect() as connection:
         for day, number, records in rng.sample(answers, len(answers)):
@@ -100,8 +118,7 @@ def build(warehouse: Warehouse, connection: Connection, zone: LandingZone, day: 
         built.pop(other, None)
 
 
-def test_of_each_record_the_newest_version_is_there(warehouse: Path, request: pytest.FixtureRequest) -> None:
-    days = hostile_days(request.node.callspec.params["warehouse"])
+def test_of_each_record_the_newest_version_is_there(warehouse: Path, days: dict[date, list[Record]]) -> None:
     found = [(row["usage_date"], row["cdr_id"], row["conf_num"]) for row in read(warehouse, "call_detail_records")]
     assert sorted(found, key=repr) == sorted(
         ((day, each["cdr_id"], each.get("conf_num")) for day, records in days.items() for each in records), key=repr
