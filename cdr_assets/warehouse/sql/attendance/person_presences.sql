@@ -19,7 +19,7 @@ alone AS (
 ),
 
 -- All the time with a moderator, and with two of them, up to each moment. Somebody's part is the time up to leaving
--- less the time up to entering.
+-- less the time up to entering. Of the rows of one moment only the last has a length, so it must come last here, too.
 with_moderators AS (
     SELECT
         person_number,
@@ -29,7 +29,7 @@ with_moderators AS (
         sum(CASE WHEN moderators > 1 THEN lasts ELSE 0 END) OVER before_it AS with_two
     FROM moments
     WINDOW before_it AS (
-        PARTITION BY conference_number ORDER BY moment, step ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        PARTITION BY conference_number ORDER BY moment, lasts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     )
 ),
 
