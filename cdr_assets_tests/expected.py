@@ -51,7 +51,9 @@ def without_people(rows: Iterable[Row]) -> list[Row]:
 
 def without_times(rows: Iterable[Row]) -> list[Row]:
     """The rows without the columns that say when something landed."""
-    return [{name: value for name, value in row.items() if not name.endswith("landed_at")} for row in rows]
+    return [
+        {name: value for name, value in row.items() if not name.endswith(("landed_at", "lateness_s"))} for row in rows
+    ]
 
 
 def in_order(rows: Iterable[Row]) -> list[list[tuple[str, Any]]]:
