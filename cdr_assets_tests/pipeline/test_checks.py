@@ -323,7 +323,7 @@ def test_nothing_about_a_person_reaches_a_sample_an_event_or_a_log(
     script.holds(FAR, plain("a", FAR) | PEOPLE)
     script.holds(
         DAY,
-        plain("a", DAY) | PEOPLE | {"room": room},
+        plain("a", DAY) | PEOPLE | {"room": room, "conf_num": "c"},
         plain("b", DAY) | PEOPLE | {"trans_date": "when Ada came"},
         *(plain(f"room-{number}", DAY) | PEOPLE for number in range(61)),
     )
