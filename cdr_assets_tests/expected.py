@@ -50,7 +50,7 @@ def without_people(rows: Iterable[Row]) -> list[Row]:
 
 
 def without_times(rows: Iterable[Row]) -> list[Row]:
-    """The rows without the columns that say when something landed."""
+    """The rows without the columns that say when something landed, or how late that was."""
     return [
         {name: value for name, value in row.items() if not name.endswith(("landed_at", "lateness_s"))} for row in rows
     ]

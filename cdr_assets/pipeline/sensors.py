@@ -297,7 +297,7 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
         resume_after = datetime.fromisoformat(context.cursor) if context.cursor else None
         portion = delete_old_runs(context.instance, before, resume_after)
         tries = delete_failed_tries(context.instance, before, decided)
-        of_open_days = delete_runs_of_open_days(context.instance, before, decided)
+        of_open_days = delete_runs_of_open_days(context.instance, before, clock.now() - DAY)
         delete_old_check_results(context.instance, before)
         compact_index(context.instance)
         if context.repository_name:

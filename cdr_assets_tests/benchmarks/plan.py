@@ -129,6 +129,11 @@ def day(size: str, count: int) -> Group:
     def empty(files: Path, url: str, folder: Path) -> Run:
         return sides.project(f"{url}/day", folder, [EMPTY_DAY], 0)
 
+    def three_tables(day: date, count: int) -> Measure:
+        return lambda files, url, folder: sides.project(
+            f"{url}/day", folder, [day], count, selection=sides.THREE_TABLES
+        )
+
     def peer(name: str) -> Measure:
         return lambda files, url, folder: sides.peer(name, f"{url}/day", folder, DAY, count)
 
@@ -145,6 +150,10 @@ def day(size: str, count: int) -> Group:
         # dlt's time is in proportion to the records: it would take most of the benchmark's.
         rows.pop()
         rows += again(count)
+        rows += [
+            Row("three-large", "  rooms and conferences alone: this project", three_tables(DAY, count), count),
+            Row("three-empty", "  the same, an empty day", three_tables(EMPTY_DAY, 0)),
+        ]
 
     def prepare(files: Path) -> None:
         _make(files / "day", count, [DAY], lines=True)

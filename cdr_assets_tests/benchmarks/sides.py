@@ -34,18 +34,31 @@ COUNT_RECORDS = "SELECT count(*) FROM call_detail_records"
 CDR_ASSETS = [sys.executable, "-c", "from cdr_assets.cli import main; main()"]
 
 
+ALL_TABLES = 'key:"period_cdr"+'
+THREE_TABLES = " or ".join(
+    f'key:"{name}"' for name in ("period_cdr", "call_detail_records", "room_usage", "conference_usage")
+)
+
+
 class Wrong(Exception):
     """A side did not do its work, so its figures say nothing."""
 
 
-def project(url: str, folder: Path, days: Sequence[date], count: int, checkout: Path | None = None) -> Run:
-    """This project: from HTTP to the three usage tables, through Dagster, in runs of 31 days at most.
+def project(
+    url: str,
+    folder: Path,
+    days: Sequence[date],
+    count: int,
+    checkout: Path | None = None,
+    selection: str = ALL_TABLES,
+) -> Run:
+    """This project: from HTTP to all tables, or to those of `selection`, through Dagster, in runs of 31 days at most.
 
     With a `checkout`, it is the project as it is there.
     """
     total = None
     for first in range(0, len(days), LONGEST_RANGE):
-        took = _materialize(url, folder, days[first : first + LONGEST_RANGE], checkout)
+        took = _materialize(url, folder, days[first : first + LONGEST_RANGE], checkout, selection)
         total = total.then(took) if total else took
     assert total is not None
     for what in ("count(*) FROM call_detail_records", "sum(connections) FROM room_usage"):
@@ -97,11 +110,13 @@ def rebuild(loaded: Path, folder: Path, first: date, last: date, count: int) -> 
     return took
 
 
-def _materialize(url: str, folder: Path, days: Sequence[date], checkout: Path | None = None) -> Run:
+def _materialize(
+    url: str, folder: Path, days: Sequence[date], checkout: Path | None = None, selection: str = ALL_TABLES
+) -> Run:
     partitions = ["--partition", f"{days[0]}"] if len(days) == 1 else ["--partition-range", f"{days[0]}...{days[-1]}"]
     materialize = [str(BIN / "dagster"), "asset", "materialize", "-m", "cdr_assets.definitions"]
     return run(
-        [*materialize, "--select", 'key:"period_cdr"+', *partitions],
+        [*materialize, "--select", selection, *partitions],
         folder,
         ENABLEX_APP_ID="app",
         ENABLEX_APP_KEY="key",

@@ -323,7 +323,7 @@ def test_nothing_about_a_person_reaches_a_sample_an_event_or_a_log(
     script.holds(FAR, plain("a", FAR) | PEOPLE)
     script.holds(
         DAY,
-        plain("a", DAY) | PEOPLE | {"room": room},
+        plain("a", DAY) | PEOPLE | {"room": room, "conf_num": "c"},
         plain("b", DAY) | PEOPLE | {"trans_date": "when Ada came"},
         *(plain(f"room-{number}", DAY) | PEOPLE for number in range(61)),
     )
@@ -333,6 +333,8 @@ def test_nothing_about_a_person_reaches_a_sample_an_event_or_a_log(
     assert not scripted.run(DAY, assets=["room_usage"]).success
     with duckdb.connect(scripted.warehouse) as connection:
         connection.execute("UPDATE conference_usage SET connections = 0")
+        connection.execute("UPDATE attendance SET presence_minutes = 9999")
+        connection.execute("UPDATE daily_usage SET peak_connections = 0")
         connection.execute("INSERT INTO call_detail_records FROM call_detail_records WHERE cdr_id = 'room-1'")
         connection.execute("UPDATE call_detail_records SET trans_date = NULL WHERE cdr_id = 'room-2'")
     result = run_checks(scripted)

@@ -174,7 +174,8 @@ def test_a_deleted_warehouse_is_built_again_from_what_landed(
 def test_days_that_another_statement_built_are_built_again_and_no_other_day(
     landed: Location, script: Script, span: list[date]
 ) -> None:
-    warehouse = Warehouse(landed.warehouse)
+    assert landed.definitions.resources
+    warehouse = landed.definitions.resources["warehouse"].warehouse
     with duckdb.connect(landed.warehouse) as connection:
         connection.execute(
             "UPDATE build_log SET fingerprint = '0123456789ab' WHERE asset = 'room_usage' AND usage_date IN ?",
