@@ -242,7 +242,7 @@ def until_quiet(location: Location, sensors: Sequence[str], now: datetime) -> No
             for sensor in sensors:
                 for request in tick(location, sensor, now).run_requests or []:
                     launched += 1
-                    if not launch(location, sensor, request).success:
+                    if not launch(location, sensor, request, now).success:
                         raise Difference(f"a run that {sensor} requested failed: {dict(request.tags)}")
             if not launched:
                 return

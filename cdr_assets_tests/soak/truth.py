@@ -20,7 +20,7 @@ from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import ATTENDANCE, BUILD_LOG, CHECK_FINDINGS, DAILY_TABLES, TABLES
 from cdr_assets_tests import reference
-from cdr_assets_tests.reference import Record
+from cdr_assets_tests.reference import Record, tables
 from cdr_assets_tests.soak.processes import Difference
 from cdr_assets_tests.soak.world import revision
 
@@ -67,7 +67,7 @@ def newest(landed: Lines) -> list[Record]:
 
 
 def check_tables(warehouse: Path, records: Sequence[Record]) -> None:
-    """The three tables hold these records, and what follows from them in plain Python."""
+    """The tables hold these records, and what follows from them in plain Python whenever they landed."""
     with duckdb.connect(warehouse, read_only=True) as connection:
         columns = "usage_date, cdr_id, call_num, room_duration_s"
         same_rows(
@@ -76,9 +76,13 @@ def check_tables(warehouse: Path, records: Sequence[Record]) -> None:
             [(reference.utc_day(each), each["cdr_id"], each["call_num"], reference.seconds(each)) for each in records],
             "plain Python",
         )
+        typed = [reference.typed(each) for each in records]
         for name, wanted in (
-            ("room_usage", reference.room_usage(records)),
-            ("conference_usage", reference.conference_usage(records)),
+            ("room_usage", tables.room_usage(typed)),
+            ("conference_usage", tables.conference_usage(typed)),
+            ("attendance", tables.attendance(typed)),
+            ("owner_usage", tables.owner_usage(typed, [])),
+            ("connection_quality", tables.connection_quality(typed)),
         ):
             names = sorted(wanted[0]) if wanted else ["usage_date"]
             found = rows(connection, f"SELECT {', '.join(names)} FROM {name}")
