@@ -125,8 +125,8 @@ def test_old_runs_are_looked_at_in_portions_and_then_from_the_beginning(on_disk:
 
 
 def test_a_year_at_default_settings_takes_less_than_300_megabytes(on_disk: Location, script: Script) -> None:
-    """Four runs a day over three settling days; of old runs, one a day stays: the last one of each day. Those of the open
-    day stay for a day."""
+    """Four runs a day over three settling days; of old runs, the last one of each day stays. Those of the open day stay
+    for a day."""
 
     def bytes_after(number: int) -> int:
         for day in WEEK[:3]:

@@ -11,7 +11,6 @@ import pytest
 
 from cdr_assets.days import DAY, days_between
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.location import Locate, Location, Script, record
