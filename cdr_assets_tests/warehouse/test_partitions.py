@@ -18,7 +18,7 @@ from cdr_assets.database import Connection, WarehouseError, run
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import BlockedByCheck, look
-from cdr_assets.warehouse.table import Table
+from cdr_assets.warehouse.table import Table, read_sql
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import assert_exact, read
 from cdr_assets_tests.location import lengthen
@@ -266,7 +266,10 @@ def test_minutes_that_overflow_their_column_turn_the_check_red(warehouse: Wareho
 
 def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(warehouse: Warehouse) -> None:
     calls, each = 410_000, 3
-    slices_of: dict[Table, dict[str, date]] = {ROOM_USAGE: {"usage_date": DAY}, CONFERENCE_USAGE: {}}
+    slices: dict[Table, tuple[str, dict[str, date]]] = {
+        ROOM_USAGE: ("room_usage/slices", {"usage_date": DAY}),
+        CONFERENCE_USAGE: ("conferences/slices", {"first_date": DAY, "last_date": DAY}),
+    }
     with warehouse.connect() as connection:
         connection.execute(
             "INSERT INTO call_detail_records BY NAME "
@@ -279,7 +282,8 @@ def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(wareh
         )
         for built in warehouse.build_day(connection, DAY, [ROOM_USAGE, CONFERENCE_USAGE], Landed({})):
             assert built.row_count == calls
-            (sliced,) = run(connection, built.table.sql("slices"), **slices_of[built.table])
+            statement, values = slices[built.table]
+            (sliced,) = run(connection, read_sql(statement), **values)
             assert sliced["slices"] > 1
             found = connection.execute(
                 "SELECT DISTINCT connections, participants, participant_minutes, billable_minutes, peak_participants "
