@@ -28,12 +28,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cdr_assets.data_folder import DataFolder
-from cdr_assets.days import DAY, days_between, utc_now
+from cdr_assets.days import DAY, days_between, midnight, utc_now
 from cdr_assets.landing.files import SUFFIX, LandedFile
 from cdr_assets.landing.moved import MovedRecords
 
 MOVES_WITHIN_DAYS = 7
 """A record whose newer version is dated at most so many days away is taken for moved."""
+
+LONGEST_SETTLING = DAY * 32
+"""A day that has closed is fetched again for no longer than this."""
 
 ANY_DAY = "any"
 """In the name of a staging folder: the answer may have records of any day."""
@@ -117,11 +120,15 @@ class LandingZone:
     def asked(self, day: date) -> datetime | None:
         """When the request was sent that last asked for the whole UTC day; None if none was answered.
 
-        Days that only earlier versions fetched have no note of it. For those it is the newest file of such an answer.
+        Days that only earlier versions fetched have no note of it. For those it is an estimate from the newest file of
+        such an answer.
         """
         _, sent_at = self._asked(day)
         if sent_at is None:
             sent_at = next((file.landed_at for file in reversed(self.files(day)) if file.covers_day), None)
+            if sent_at and sent_at >= midnight(day + DAY):
+                # They went on asking, and an answer that brought nothing left no file.
+                sent_at = max(sent_at, min(sent_at + LONGEST_SETTLING, self.now()))
         return sent_at
 
     def note_asked(self, day: date, request: int, sent_at: datetime) -> None:

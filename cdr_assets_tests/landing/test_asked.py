@@ -127,6 +127,18 @@ def test_without_a_note_it_is_the_newest_file_of_an_answer_for_the_whole_day(
     assert zone.asked(DAY) == NOON + 3 * HOUR
 
 
+def test_without_a_note_a_closed_day_is_taken_to_have_been_asked_for_as_long_as_it_settled(
+    zone: LandingZone, clock: Hands
+) -> None:
+    clock.now = landed = midnight(DAY) + 25 * HOUR
+    fetch(zone, record("a"))
+    marker(zone).unlink()
+    clock.now += 9 * HOUR
+    assert zone.asked(DAY) == clock.now
+    clock.now += 400 * 24 * HOUR
+    assert zone.asked(DAY) == landed + 32 * 24 * HOUR
+
+
 def test_a_day_whose_folder_was_deleted_was_not_asked_for(zone: LandingZone) -> None:
     fetch(zone, record("a"))
     shutil.rmtree(marker(zone).parent)
