@@ -71,6 +71,8 @@ def dev(port: int | None) -> None:
     if missing:
         with _sandbox_environment(os.environ) as environment:
             reason = f"{' and '.join(missing)} are not set"
+            # A newcomer sees today grow.
+            environment.setdefault("CDR_OPEN_DAY_MINUTES", "1")
             sys.exit(_dev(environment, f"the sandbox, with invented calls: {reason}", port))
     environment = ready_environment(os.environ)
     sys.exit(_dev(environment, _where(environment), port))
