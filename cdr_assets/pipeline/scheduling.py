@@ -356,7 +356,9 @@ def plan_open_day(now: datetime, start: date, asked: datetime | None, runs: Runs
     what = f"{day} is open"
     if runs.outage:
         return _plan_probe(now, [day], [], known, runs.outage, what)
-    return _plan_runs(now, [day], known, what)
+    # However much history waits, it never holds up the day that people ask about.
+    with_room = replace(known, in_flight_count=min(runs.in_flight_count, MAX_ACTIVE_RUNS - 1))
+    return _plan_runs(now, [day], with_room, what)
 
 
 def plan_rebuild(

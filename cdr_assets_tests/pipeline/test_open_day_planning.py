@@ -108,11 +108,10 @@ def test_a_time_that_a_wrong_clock_left_holds_nothing_up() -> None:
 # What holds it up
 
 
-def test_a_run_that_has_the_day_is_waited_for_and_others_count() -> None:
-    assert plan(runs=Runs(frozenset([TODAY]), 1)) == Decision([], "2026-11-22 is open; 1 under way")
-    assert plan(runs=Runs(frozenset([before(1)]), MAX_ACTIVE_RUNS - 1)).runs == [[TODAY]]
-    full = plan(runs=Runs(frozenset([before(1)]), MAX_ACTIVE_RUNS))
-    assert full == Decision([], "2026-11-22 is open; 1 left until a run ends")
+@pytest.mark.parametrize("others", [0, MAX_ACTIVE_RUNS - 1, MAX_ACTIVE_RUNS, MAX_ACTIVE_RUNS + 5])
+def test_a_run_that_has_the_day_is_waited_for_and_others_are_not(others: int) -> None:
+    assert plan(runs=Runs(frozenset([TODAY]), 1 + others)) == Decision([], "2026-11-22 is open; 1 under way")
+    assert plan(runs=Runs(frozenset([before(1)]), others)).runs == [[TODAY]]
 
 
 def test_a_refused_account_is_left_alone() -> None:
