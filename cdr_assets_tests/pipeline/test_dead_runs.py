@@ -131,7 +131,7 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
     command = start_command(location, environment, days)
     assert asked.wait(PATIENCE_S)
     assert command.stdout is not None
-    assert any(f"Materialized value {LAST} " in line for line in command.stdout), "the first day was not done"
+    assert any(f"Materialized value {LAST}" in line for line in command.stdout), "the first day was not done"
     age(location.data_dir)
     later = now + timedelta(hours=1)
     # While it lives it is left alone, however long it takes.
@@ -172,7 +172,7 @@ def test_a_command_killed_at_day_20_of_31_is_executed_again_for_the_11_days_that
     location = Location(location.definitions, home, location.data_dir)
     command = start_command(location, environment, days)
     assert command.stdout is not None
-    done = (line for line in command.stdout if f"Materialized value {LAST} " in line)
+    done = (line for line in command.stdout if f"Materialized value {LAST}" in line)
     assert len(list(islice(done, 20))) == 20, "day 20 was not done"
     wait_until(lambda: len(location.materialized_days(LAST)) == 20)
     os.killpg(command.pid, signal.SIGKILL)
