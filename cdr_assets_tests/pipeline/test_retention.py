@@ -24,6 +24,7 @@ from cdr_assets_tests.location import Locate, Location, Script, record
 
 FIRST = date(2026, 11, 2)
 WEEK = days_between(FIRST, FIRST + DAY * 6)
+KEPT = int(KEEP_RUNS_DAYS.default)
 ASSETS = ("period_cdr", *TABLES)
 
 
@@ -87,8 +88,8 @@ def test_superseded_and_failed_runs_go_and_what_is_known_of_days_and_checks_stay
     before = known(on_disk)
     home = Path(on_disk.instance.root_directory)
 
-    assert tick(on_disk, 89).skip_message.startswith("0 runs ")
-    result = tick(on_disk, 91)
+    assert tick(on_disk, KEPT - 1).skip_message.startswith("0 runs ")
+    result = tick(on_disk, KEPT + 1)
     assert result.skip_message.startswith("3 runs from before ")
     assert "deleted; 3 kept" in result.skip_message
     assert {run.run_id for run in on_disk.instance.get_runs()} == {run.run_id for run in stays}
@@ -96,7 +97,7 @@ def test_superseded_and_failed_runs_go_and_what_is_known_of_days_and_checks_stay
     left = [path.name for path in home.rglob("*") if any(run.run_id in path.name for run in gone)]
     assert left == []
     # Nothing is missing to the sensors, and a second tick finds nothing more.
-    assert tick(on_disk, 91, result.cursor).skip_message.startswith("0 runs ")
+    assert tick(on_disk, KEPT + 1, result.cursor).skip_message.startswith("0 runs ")
 
 
 def test_the_run_with_the_newest_evaluation_of_a_check_stays(on_disk: Location, script: Script) -> None:
@@ -106,7 +107,7 @@ def test_the_run_with_the_newest_evaluation_of_a_check_stays(on_disk: Location, 
     for asset in ASSETS:
         on_disk.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=str(FIRST)))
     before = known(on_disk)
-    assert "0 runs" in tick(on_disk, 91).skip_message
+    assert "0 runs" in tick(on_disk, KEPT + 1).skip_message
     assert known(on_disk) == before
 
 
@@ -161,9 +162,9 @@ def test_old_results_of_checks_go_and_the_newest_of_each_stays(on_disk: Location
     for day in (WEEK[1], FIRST, FIRST):
         assert on_disk.run(day, replace=True).success
     before = known(on_disk)
-    tick(on_disk, 89)
+    tick(on_disk, KEPT - 1)
     assert check_results(on_disk) == 4 * one_of_each
-    tick(on_disk, 91)
+    tick(on_disk, KEPT + 1)
     assert check_results(on_disk) == one_of_each
     assert known(on_disk) == before
 
@@ -228,9 +229,9 @@ def test_old_logs_of_ticks_go_with_the_runs(on_disk: Location) -> None:
     logs = Path(on_disk.instance.storage_directory()) / "__repository__" / "closed_days"
     logs.mkdir(parents=True)
     (logs / "1.err").write_text("old")
-    tick(on_disk, 89)
+    tick(on_disk, KEPT - 1)
     assert (logs / "1.err").exists()
-    tick(on_disk, 91)
+    tick(on_disk, KEPT + 1)
     assert list(logs.iterdir()) == []
 
 
@@ -259,12 +260,12 @@ def test_runs_of_other_code_locations_stay(location: Location) -> None:
     def somebody_elses() -> None: ...
 
     somebody_elses.execute_in_process(instance=location.instance)
-    tick(location, 91)
+    tick(location, KEPT + 1)
     assert len(location.instance.get_runs()) == 1
 
 
 def test_a_run_in_flight_stays_however_old(location: Location) -> None:
     job = location.definitions.resolve_job_def("daily_cdr")
     location.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-    tick(location, 91)
+    tick(location, KEPT + 1)
     assert len(location.instance.get_runs()) == 1
