@@ -3,7 +3,7 @@ BIN := .venv/bin
 PIP := -m pip install --quiet --constraint constraints.txt
 
 # The tests that say what the SQL means, without those that are about processes.
-SQL_TESTS := $(addprefix cdr_assets_tests/,landing test_any_records.py $(addprefix warehouse/test_,checks.py daily_usage.py partitions.py schema.py))
+SQL_TESTS := $(addprefix cdr_assets_tests/,test_any_records.py $(addprefix warehouse/test_,checks.py daily_usage.py partitions.py schema.py))
 
 .PHONY: demo dev test bench soak
 

@@ -54,7 +54,7 @@ CASES = {
 SANDBOX = "the sandbox's month"
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2, SANDBOX])
+@pytest.fixture(scope="module", params=[0, 1, SANDBOX])
 def days(request: pytest.FixtureRequest) -> dict[date, list[Record]]:
     """The hostile records of a seed, or a month of the sandbox."""
     if request.param != SANDBOX:
