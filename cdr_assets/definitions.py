@@ -44,18 +44,18 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             timing=timing.as_numbers(),
         ),
     }
-    rebuild = jobs.rebuild(days, timing, resources)
+    rebuild = jobs.rebuild(days, resources)
     return dg.Definitions(
         assets=[
-            daily_assets(days, timing, settings.fetch_concurrency, settings.agreement_sample),
+            daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
             *on_demand_assets(days),
         ],
         jobs=[
             jobs.daily_cdr,
             jobs.weekly_checks,
             rebuild,
-            jobs.fetch_room(days, timing),
-            jobs.fetch_conference(days, timing),
+            jobs.fetch_room(days),
+            jobs.fetch_conference(days),
             jobs.acknowledge(),
         ],
         schedules=[jobs.every_week],

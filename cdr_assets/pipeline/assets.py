@@ -22,7 +22,6 @@ from cdr_assets.pipeline.resources import (
     WarehouseResource,
     account_client,
 )
-from cdr_assets.pipeline.scheduling import Timing
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
@@ -92,7 +91,7 @@ def on_demand_assets(utc_days: dg.PartitionsDefinition[str]) -> list[dg.AssetSpe
 
 
 def daily_assets(
-    utc_days: dg.PartitionsDefinition[str], timing: Timing, fetch_concurrency: int, agreement_sample: int
+    utc_days: dg.PartitionsDefinition[str], fetch_concurrency: int, agreement_sample: int
 ) -> dg.AssetsDefinition:
     """The daily assets and their checks, partitioned by `utc_days`; a range is one run. See DailyStep."""
     specs = [landed_spec(PERIOD_CDR), *map(table_spec, DAILY_TABLES)]
@@ -117,12 +116,12 @@ def daily_assets(
         client = partial(account_client, enablex, landing.zone)
         run = DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace)
         with live_run.closing(run):
-            yield from DailyStep(context, run, live_run.enablex, timing, fetch_concurrency, agreement_sample).events()
+            yield from DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample).events()
 
     return cdr_by_day
 
 
-def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str], timing: Timing) -> dg.AssetsDefinition:
+def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """The tables alone, for the job rebuild: it never fetches, so it has no setting that would need a fetch."""
 
     @dg.multi_asset(
@@ -136,7 +135,7 @@ def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str], timing: Tim
     ) -> Iterator[Event]:
         run = DailyRun(landing.zone, warehouse.warehouse, no_client, selected_tables(context))
         with live_run.closing(run):
-            yield from DailyStep(context, run, live_run.enablex, timing, fetch_concurrency=1, sample=0).events()
+            yield from DailyStep(context, run, live_run.enablex, fetch_concurrency=1, sample=0).events()
 
     return rebuild_by_day
 

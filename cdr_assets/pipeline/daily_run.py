@@ -143,6 +143,10 @@ class DailyRun:
             self._warehouse.keep(connection, [finding])
         self._note(table, [ROUTES_AGREE], day)
 
+    def is_provisional(self, day: date) -> bool:
+        """Whether the day is open, or has closed and is to be fetched again."""
+        return self._warehouse.is_provisional(day)
+
     def closed(self, days: Iterable[date]) -> list[date]:
         """Those of the days that had closed when they were last asked for."""
         asked = ((day, self.zone.asked(day)) for day in days)

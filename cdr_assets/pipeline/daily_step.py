@@ -21,7 +21,6 @@ from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import PARTITION_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
-from cdr_assets.pipeline.scheduling import Timing
 
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -34,8 +33,7 @@ class DayToCome(Exception):
 
 @dataclass(frozen=True)
 class DailyStep:
-    """The step of one run. `enablex` is put on every materialization: which EnableX the records are of. By `timing`
-    they say whether the day may still change.
+    """The step of one run. `enablex` is put on every materialization: which EnableX the records are of.
 
     `fetch_concurrency` days are fetched in parallel. `sample` rooms, and as many conferences, are asked for by the
     check routes_agree; with 0 it asks for nothing, and what it found before stays open.
@@ -44,7 +42,6 @@ class DailyStep:
     context: dg.AssetExecutionContext
     run: DailyRun
     enablex: str
-    timing: Timing
     fetch_concurrency: int
     sample: int
 
@@ -65,7 +62,7 @@ class DailyStep:
             for outcome in self.run.fetch_and_build(days, self.fetch_concurrency) if fetches else self.run.build(days):
                 day = outcome.day
                 took = events.fetch_metadata(self.run.asked.get(day), self.run.lateness.get(day))
-                yield from events.recorded(outcome, self.run.zone, self.enablex, self.timing, took)
+                yield from events.recorded(outcome, self.run, self.enablex, took)
                 left.remove(outcome.day)
             # A day that is current was compared when it was built: its routes are not asked again. While a day is open,
             # they differ by what happened between two requests.
@@ -74,7 +71,7 @@ class DailyStep:
                 for day in last_closed:
                     self.run.reconcile(day, self.sample)
             for outcome in self.run.build(self._days_to_build_again(days)):
-                yield from events.recorded(outcome, self.run.zone, self.enablex, self.timing)
+                yield from events.recorded(outcome, self.run, self.enablex)
         except Exception as error:
             # The results of the days that were done are not lost with the day that failed.
             with suppress(WarehouseError):

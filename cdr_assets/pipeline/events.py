@@ -12,10 +12,9 @@ from cdr_assets.days import describe_days
 from cdr_assets.enablex.client import Asked
 from cdr_assets.landing.ingest import IngestResult
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.pipeline.daily_run import Outcome
+from cdr_assets.pipeline.daily_run import DailyRun, Outcome
 from cdr_assets.pipeline.live_run import ENABLEX_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
-from cdr_assets.pipeline.scheduling import Timing, is_provisional
 
 LANDING_CODE_VERSION = "2"
 """To be changed when the same answer would land as other bytes."""
@@ -29,27 +28,26 @@ Metadata = Mapping[str, Any]
 
 
 def recorded(
-    outcome: Outcome, zone: LandingZone, enablex: str, timing: Timing, fetch: Metadata | None = None
+    outcome: Outcome, run: DailyRun, enablex: str, fetch: Metadata | None = None
 ) -> Iterator[dg.AssetMaterialization]:
-    """The materializations of a day. Raises the day's error at the end, if it has one.
+    """The materializations of a day of the run. Raises the day's error at the end, if it has one.
 
     `fetch` is what is known of the day's fetch.
     """
-    yield from materializations(outcome, zone, enablex, timing, fetch or {})
+    yield from materializations(outcome, run, enablex, fetch or {})
     if outcome.error:
         raise outcome.error
 
 
 def materializations(
-    outcome: Outcome, zone: LandingZone, enablex: str, timing: Timing, fetch: Metadata
+    outcome: Outcome, run: DailyRun, enablex: str, fetch: Metadata
 ) -> Iterator[dg.AssetMaterialization]:
     """The day's partitions that were made, with the versions of their data and code, and the EnableX they are of.
 
     Each says whether it is provisional: the day is open, or has closed and is to be fetched again.
     """
     day, source = outcome.day, {ENABLEX_TAG: enablex}
-    asked = zone.asked(day)
-    provisional = is_provisional(day, asked, timing)
+    asked, provisional = run.zone.asked(day), run.is_provisional(day)
     if outcome.fetched:
         yield dg.AssetMaterialization(
             PERIOD_CDR,
@@ -60,7 +58,7 @@ def materializations(
                 **({ASKED_AT: dg.MetadataValue.timestamp(asked)} if asked else {}),
                 "provisional": provisional,
             },
-            tags={**source, **versions(zone.version(day), LANDING_CODE_VERSION)},
+            tags={**source, **versions(run.zone.version(day), LANDING_CODE_VERSION)},
         )
     for built in outcome.built:
         yield dg.AssetMaterialization(

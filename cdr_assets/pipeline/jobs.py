@@ -18,7 +18,6 @@ from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.on_demand import OnDemand
 from cdr_assets.pipeline.resources import EnableXResource, LandingResource, WarehouseResource
-from cdr_assets.pipeline.scheduling import Timing
 from cdr_assets.warehouse.checks import kept_findings
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
@@ -55,7 +54,7 @@ every_week = dg.ScheduleDefinition(
 )
 
 
-def rebuild(utc_days: dg.PartitionsDefinition[str], timing: Timing, resources: Mapping[str, Any]) -> dg.JobDefinition:
+def rebuild(utc_days: dg.PartitionsDefinition[str], resources: Mapping[str, Any]) -> dg.JobDefinition:
     """Builds tables from the landing zone."""
     job = dg.define_asset_job(
         "rebuild",
@@ -64,7 +63,7 @@ def rebuild(utc_days: dg.PartitionsDefinition[str], timing: Timing, resources: M
     )
     # It has the same assets as daily_cdr but another step, without that one's settings. An asset can have only one
     # step per code location, so the job is resolved by itself.
-    alone = dg.Definitions(assets=[tables_from_landing_zone(utc_days, timing)], jobs=[job], resources=resources)
+    alone = dg.Definitions(assets=[tables_from_landing_zone(utc_days)], jobs=[job], resources=resources)
     return alone.resolve_job_def("rebuild")
 
 
@@ -92,7 +91,7 @@ class ConferenceConfig(dg.Config):
     wait: bool = Field(default=False, description=WAIT)
 
 
-def fetch_room(utc_days: dg.DailyPartitionsDefinition, timing: Timing) -> dg.JobDefinition:
+def fetch_room(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     """Fetches one room on demand."""
 
     @dg.op(name="fetch_room", out=dg.Out(dg.Nothing))
@@ -117,7 +116,7 @@ def fetch_room(utc_days: dg.DailyPartitionsDefinition, timing: Timing) -> dg.Job
             )
         else:
             path, ask = f"room/{config.room_id}", partial(EnableX.room, room_id=config.room_id)
-        on_demand = OnDemand(context, utc_days, timing, live_run, landing.zone)
+        on_demand = OnDemand(context, utc_days, live_run, landing.zone)
         ingested = on_demand.land(ROOM_CDR, path, ask, enablex)
         if config.wait:
             yield from on_demand.build(ingested, warehouse.warehouse)
@@ -130,7 +129,7 @@ def fetch_room(utc_days: dg.DailyPartitionsDefinition, timing: Timing) -> dg.Job
     )
 
 
-def fetch_conference(utc_days: dg.DailyPartitionsDefinition, timing: Timing) -> dg.JobDefinition:
+def fetch_conference(utc_days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     """Fetches one conference on demand."""
 
     @dg.op(name="fetch_conference", out=dg.Out(dg.Nothing))
@@ -145,7 +144,7 @@ def fetch_conference(utc_days: dg.DailyPartitionsDefinition, timing: Timing) -> 
         if not config.conf_num.strip():
             raise failure(context, BadParameter("conf_num is empty: give the number of the conference to fetch"))
         ask = partial(EnableX.conference, conf_num=config.conf_num)
-        on_demand = OnDemand(context, utc_days, timing, live_run, landing.zone)
+        on_demand = OnDemand(context, utc_days, live_run, landing.zone)
         ingested = on_demand.land(CONFERENCE_CDR, f"conf/{config.conf_num}", ask, enablex)
         if config.wait:
             yield from on_demand.build(ingested, warehouse.warehouse)

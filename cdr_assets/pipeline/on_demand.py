@@ -21,7 +21,6 @@ from cdr_assets.pipeline.daily_step import Event
 from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.resources import EnableXResource, account_client
-from cdr_assets.pipeline.scheduling import Timing
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
@@ -32,7 +31,6 @@ class OnDemand:
 
     context: dg.OpExecutionContext
     utc_days: dg.DailyPartitionsDefinition
-    timing: Timing
     live_run: LiveRun
     zone: LandingZone
 
@@ -70,8 +68,8 @@ class OnDemand:
         """
         run = self.live_run.closing(DailyRun(self.zone, warehouse, no_client, DAILY_TABLES))
         try:
-            yield from self._built(run.build(self._partitions(ingested.records), skip_current=True))
-            yield from self._built(run.build(self._partitions(run.days_due)))
+            yield from self._built(run, run.build(self._partitions(ingested.records), skip_current=True))
+            yield from self._built(run, run.build(self._partitions(run.days_due)))
         except Exception as error:
             # The records have landed, and the sensors build what is left.
             with suppress(WarehouseError):
@@ -85,10 +83,10 @@ class OnDemand:
         """Those of the days that landed and are partitions."""
         return sorted(day for day in days if self.utc_days.has_partition_key(day.isoformat()) and self.zone.files(day))
 
-    def _built(self, outcomes: Iterable[Outcome]) -> Iterator[Event]:
+    def _built(self, run: DailyRun, outcomes: Iterable[Outcome]) -> Iterator[Event]:
         for outcome in outcomes:
             if outcome.error or not all(partition.was_current for partition in outcome.built):
-                yield from events.recorded(outcome, self.zone, self.live_run.enablex, self.timing)
+                yield from events.recorded(outcome, run, self.live_run.enablex)
 
     def _results(self, run: DailyRun) -> Iterator[Event]:
         with run.connection() as connection:

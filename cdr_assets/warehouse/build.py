@@ -73,6 +73,10 @@ class Warehouse:
         self._log_copy = BuildLogCopy(folder.build_log, path)
         self._database = Database(path, self._prepare, patience_s, self._log_copy.while_open)
 
+    def is_provisional(self, day: date) -> bool:
+        """Whether more records of the UTC day are expected."""
+        return self._facts.is_provisional(day)
+
     def connect(self, patience_s: float | None = None) -> AbstractContextManager[Connection]:
         """A connection for writing, with the tables as the registry has them. See Database.connect for its errors."""
         return self._database.connect(patience_s)
