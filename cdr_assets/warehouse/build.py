@@ -113,15 +113,15 @@ class Warehouse:
         A table that needs the rooms waits if these cannot be read: `on_bad_rooms` is called.
         """
         inputs = Inputs(landed, self._facts)
-        current = self._current(connection, day, landed) if skip_current else set()
+        current_version = landed.version(day) if skip_current else ""
+        current = self._current(connection, day, current_version) if skip_current else set()
         landing_version: str | None = None
         forgotten: set[Table] = set()
         for table in tables:
             if table in current and table not in forgotten:
-                version = landed.version(day)
                 fingerprint, figures = self._fingerprint(table, day), self._figures(connection, table, day)
                 rows = count_rows(connection, table, day)
-                yield BuiltPartition(table, rows, version, fingerprint, was_current=True, figures=figures)
+                yield BuiltPartition(table, rows, current_version, fingerprint, was_current=True, figures=figures)
                 continue
             reads_files = not table.sources
             try:
@@ -146,13 +146,12 @@ class Warehouse:
             if blocking:
                 raise BlockedByCheck(_blocked(blocking, day))
 
-    def _current(self, connection: Connection, day: date, landed: LandedFiles) -> set[Table]:
+    def _current(self, connection: Connection, day: date, landing_version: str) -> set[Table]:
         """The tables whose partition of the day would be the same if it, and all before it, were built again."""
-        version = landed.version(day)
         found = self._in_place(build_log.entries_of(connection, day), self._exported_of_day(day))
         current: set[Table] = set()
         for table in DAILY_TABLES:
-            if found.get(table.name, {}).get(day) == version and current.issuperset(table.sources):
+            if found.get(table.name, {}).get(day) == landing_version and current.issuperset(table.sources):
                 current.add(table)
         return current
 
@@ -207,12 +206,12 @@ class Warehouse:
 
     def _landing_version_of_source(self, connection: Connection, table: Table, day: date) -> str:
         """The landing files behind the rows that the table is built from; "none" where they are not known."""
-        current = {
-            entry.asset: entry.landing_version
-            for entry in build_log.entries_of(connection, day)
-            if entry.fingerprint == self._fingerprint(table.sources[0], day)
-        }
-        return current.get(table.sources[0].name, "none")
+        source, *_ = table.sources
+        fingerprint = self._fingerprint(source, day)
+        for entry in build_log.entries_of(connection, day):
+            if (entry.asset, entry.fingerprint) == (source.name, fingerprint):
+                return entry.landing_version
+        return "none"
 
     def built_partitions(self, tables: Collection[Table] = DAILY_TABLES) -> dict[str, dict[date, str]]:
         """For each table the days that are built by its present SQL, with the landing version they were built from.
