@@ -69,11 +69,10 @@ def look(connection: Connection, table: Table, checks: Collection[Check], days: 
 
 
 def _look(connection: Connection, table: Table, check: Check, days: Sequence[date]) -> Iterator[Finding]:
-    statement = table.sql(check.name).strip().removesuffix(";")
     rows = run(
         connection,
         f"SELECT usage_date, count(*) AS count, min(found, {SAMPLE_ROWS}) AS sample "
-        f"FROM ({statement}) AS found GROUP BY usage_date",
+        f"FROM ({table.query(check.name)}) AS found GROUP BY usage_date",
         first_date=days[0],
         last_date=days[-1],
     )

@@ -75,7 +75,7 @@ def write_export(connection: Connection, folder: Path, table: Table, day: date, 
     unfinished = place.with_suffix(f".{os.getpid()}")
     try:
         if table.has_sql("export"):
-            rows, secret = table.sql("export").strip().removesuffix(";"), {"key": people_key(key_file)}
+            rows, secret = table.query("export"), {"key": people_key(key_file)}
         else:
             rows, secret = f"SELECT * FROM {table.name} WHERE usage_date = $usage_date", {}
         run(

@@ -173,6 +173,10 @@ class Table:
         """The text of `sql/<table>/<name>.sql`."""
         return read_sql(f"{self.name}/{name}")
 
+    def query(self, name: str) -> str:
+        """The same without its semicolon, to be put into another statement."""
+        return self.sql(name).strip().removesuffix(";")
+
     def has_sql(self, name: str) -> bool:
         """Whether the table's folder holds that statement."""
         return (SQL / self.name / f"{name}.sql").is_file()
