@@ -45,6 +45,11 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), timezone.utc)
 
 
+def end_of(day: date) -> datetime:
+    """The moment at which the UTC day ends."""
+    return midnight(day + DAY)
+
+
 def describe_days(days: Iterable[date]) -> str:
     """The days in words, adjacent ones as a range: `2026-11-01...2026-11-03, 2026-11-07`. Empty for none."""
     return ", ".join(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from cdr_assets.days import DAY, midnight
+from cdr_assets.days import end_of
 from cdr_assets.enablex.records import Batch
 from cdr_assets.landing.comparison import Comparison, Counts
 from cdr_assets.landing.files import REPLACE, SPILL, DamagedFile, LandedFile, texts
@@ -131,7 +131,7 @@ def _commit_day(zone: LandingZone, staged: Staged, day: date) -> Change:
 def _is_first_answer(staged: Staged, day: date, older: Sequence[LandedFile]) -> bool:
     """Whether the whole day was not asked for before, or not since it closed. Such an answer lands without records too:
     what comes after the first answer for a closed day is late."""
-    closed_at = midnight(day + DAY)
+    closed_at = end_of(day)
     is_closed = staged.sent_at >= closed_at
     return not any(file.covers_day and (not is_closed or file.landed_at >= closed_at) for file in older)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cdr_assets.data_folder import DataFolder
-from cdr_assets.days import DAY, days_between, midnight, utc_now
+from cdr_assets.days import DAY, days_between, end_of, utc_now
 from cdr_assets.landing.files import SUFFIX, LandedFile
 from cdr_assets.landing.moved import MovedRecords
 
@@ -126,7 +126,7 @@ class LandingZone:
         _, sent_at = self._asked(day)
         if sent_at is None:
             sent_at = next((file.landed_at for file in reversed(self.files(day)) if file.covers_day), None)
-            if sent_at and sent_at >= midnight(day + DAY):
+            if sent_at and sent_at >= end_of(day):
                 # They went on asking, and an answer that brought nothing left no file.
                 sent_at = max(sent_at, min(sent_at + LONGEST_SETTLING, self.now()))
         return sent_at

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from cdr_assets.database import Connection, ConnectionLease, run
-from cdr_assets.days import DAY, midnight
+from cdr_assets.days import end_of
 from cdr_assets.enablex.client import Asked, EnableX
 from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
@@ -150,7 +150,7 @@ class DailyRun:
     def closed(self, days: Iterable[date]) -> list[date]:
         """Those of the days that had closed when they were last asked for."""
         asked = ((day, self.zone.asked(day)) for day in days)
-        return [day for day, when in asked if when and when >= midnight(day + DAY)]
+        return [day for day, when in asked if when and when >= end_of(day)]
 
     def days_to_reconcile(self) -> list[date]:
         """The days on which the routes did not agree, and the last closed day that has records."""
@@ -207,4 +207,4 @@ class DailyRun:
     def _first_answer_at(self, day: date) -> datetime | None:
         """When the first answer since the day closed was asked for; None if there is none yet."""
         answers = (file.landed_at for file in self.zone.files(day) if file.covers_day)
-        return next((when for when in answers if when >= midnight(day + DAY)), None)
+        return next((when for when in answers if when >= end_of(day)), None)

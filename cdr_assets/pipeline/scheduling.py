@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
 
-from cdr_assets.days import DAY, days_between, midnight, ranges
+from cdr_assets.days import DAY, days_between, end_of, midnight, ranges
 
 MAX_DAYS_PER_RUN = 31
 """A run is Dagster's unit of failure and of progress; a month is some seconds of work and a page of events."""
@@ -79,7 +79,7 @@ class Timing:
 
     def due(self, day: date) -> datetime:
         """When the day is fetched first."""
-        return midnight(day + DAY) + self.fetch_delay
+        return end_of(day) + self.fetch_delay
 
     def moment_at(self, when: datetime) -> datetime:
         """The newest moment for fetching, at or before `when`."""
@@ -108,7 +108,7 @@ class Timing:
 
     def open_day_rests_until(self, now: datetime) -> datetime:
         """The next such moment: midnight at the latest, when another day opens."""
-        return min(self.open_day_moment(now) + self.open_day_interval, midnight(now.date() + DAY))
+        return min(self.open_day_moment(now) + self.open_day_interval, end_of(now.date()))
 
     def last_due(self, now: datetime) -> date:
         """The newest day that is due."""
@@ -201,7 +201,7 @@ def split_by_closing(
     """The failures of each day from before it closed, and those since then. Days without any are absent."""
     before, since = dict[date, list[datetime]](), dict[date, list[datetime]]()
     for day, times in failures.items():
-        closed_at = midnight(day + DAY)
+        closed_at = end_of(day)
         for when in times:
             (before if when < closed_at else since).setdefault(day, []).append(when)
     return before, since

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster import RunsFilter, RunStatusChangeRecordsFilter
 
 from cdr_assets.database import WarehouseError
-from cdr_assets.days import DAY, days_between, midnight, utc_now
+from cdr_assets.days import DAY, days_between, end_of, utc_now
 from cdr_assets.pipeline import jobs, scheduling
 from cdr_assets.pipeline.alerts import Outbox, alert_text, post_to_webhook
 from cdr_assets.pipeline.events import ASKED_AT
@@ -425,7 +425,7 @@ def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date
         wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD_CDR), asset_partitions=[day.isoformat()])
         records = instance.fetch_materializations(wanted, limit=scheduling.MAX_UNCHANGED_RESPONSES).records
         asked = [_asked_at(record) for record in records]
-        since_closing = [record for record, when in zip(records, asked, strict=True) if when >= midnight(day + DAY)]
+        since_closing = [record for record, when in zip(records, asked, strict=True) if when >= end_of(day)]
         if since_closing:
             found[day] = Responses(asked[0], len(list(takewhile(_is_unchanged, since_closing))))
     return found
