@@ -14,8 +14,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from cdr_assets.data_folder import DataFolder
+
+T = TypeVar("T", bound="_Tick")
 
 LOOK_AGAIN_AFTER = timedelta(minutes=10)
 """A file that is changed in place leaves the times of its folder as they are."""
@@ -25,15 +28,13 @@ SECONDS_TO_SETTLE = 2
 
 
 @dataclass(frozen=True)
-class Rest:
-    """A tick that found nothing to do until a moment: what it said, when it was, and that moment."""
+class _Tick:
+    """A tick that found nothing to do: what it said. It is kept in the sensor's cursor."""
 
     reason: str
-    since: str
-    until: str
 
     @classmethod
-    def read(cls, cursor: str | None) -> Rest | None:
+    def read(cls: type[T], cursor: str | None) -> T | None:
         """The tick in a cursor; None where there is none."""
         with suppress(ValueError, TypeError):
             return cls(**json.loads(cursor or ""))
@@ -42,6 +43,14 @@ class Rest:
     def write(self) -> str:
         """The tick as a cursor."""
         return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Rest(_Tick):
+    """A tick that found nothing to do until a moment: what it said, when it was, and that moment."""
+
+    since: str
+    until: str
 
     def holds(self, now: datetime) -> bool:
         """Whether the moment is still to come. A clock that was set back ends the rest."""
@@ -51,23 +60,11 @@ class Rest:
 
 
 @dataclass(frozen=True)
-class QuietTick:
-    """What the tick said, the state of the folders when it began, and when. It is kept in the sensor's cursor."""
+class QuietTick(_Tick):
+    """What the tick said, the state of the folders when it began, and when."""
 
-    reason: str
     state: str
     when: str
-
-    @classmethod
-    def read(cls, cursor: str | None) -> QuietTick | None:
-        """The tick in a cursor; None where there is none."""
-        with suppress(ValueError, TypeError):
-            return cls(**json.loads(cursor or ""))
-        return None
-
-    def write(self) -> str:
-        """The tick as a cursor."""
-        return json.dumps(asdict(self))
 
     def holds(self, state: str | None, now: datetime) -> bool:
         """Whether a tick would find nothing to do now either. Another day closes at midnight."""
