@@ -55,7 +55,8 @@ def _find_conferences(connection: Connection, usage_date: date, inputs: Inputs) 
         run(connection, read_sql("conferences/touched_conferences"), usage_date=usage_date)
         (reach,) = run(connection, read_sql("conferences/touched_days"), usage_date=usage_date)
         run(connection, read_sql("conferences/conference_days"), **reach)
-        run(connection, read_sql("conferences/conferences"))
+        for statement in ("conference_records", "conferences"):
+            run(connection, read_sql(f"conferences/{statement}"))
         name_clients(connection, **reach)
         inputs.prepared["conferences"] = reach
     return dict(inputs.prepared["conferences"])
@@ -107,7 +108,7 @@ def _sum_days(connection: Connection, table: Table, days: Sequence[date], inputs
     run(connection, table.sql("delete"))
     reach = {"first_date": days[0], "last_date": days[-1]}
     run(connection, table.sql("day_stays"), **reach)
-    for statement in ("conferences", "people", "several_stays", "peaks"):
+    for statement in ("conferences", "conference_stays", "people", "several_stays", "peaks"):
         run(connection, table.sql(statement))
     for statement in ("presences", "moments", "conference_presences"):
         run(connection, read_sql(f"conferences/{statement}"))

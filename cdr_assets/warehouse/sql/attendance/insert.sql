@@ -3,16 +3,14 @@
 INSERT INTO attendance BY NAME
 WITH records AS (
     SELECT
-        call_detail_records.rowid AS record,
-        usage_date,
-        nullif(app_id, '') AS app_id,
-        nullif(conf_num, '') AS conf_num,
-        person(user_ref, user_name, cdr_id) AS person,
+        record,
+        conference_number,
+        person,
         nullif(room_id, '') AS room_id,
         nullif(user_name, '') AS user_name,
         nullif(user_role, '') AS user_role,
         client
-    FROM call_detail_records
+    FROM conference_records
     LEFT JOIN clients USING (user_agent)
     WHERE usage_date BETWEEN $first_date AND $last_date
 ),
@@ -26,12 +24,7 @@ named AS (
     UNION ALL
     SELECT person_number, min(room_id), min(user_name), min(user_role), min(client)
     FROM people
-    JOIN conference_days AS days USING (conference_number)
-    JOIN records
-        ON records.person = people.person
-        AND records.usage_date = days.usage_date
-        AND records.conf_num IS NOT DISTINCT FROM days.conf_num
-        AND records.app_id IS NOT DISTINCT FROM days.app_id
+    JOIN records USING (conference_number, person)
     WHERE connections > 1
     GROUP BY person_number
 ),

@@ -18,12 +18,8 @@ WITH sums AS (
 
 names AS (
     SELECT conference_number, min(nullif(room_id, '')) AS room_id, min(nullif(conf_name, '')) AS conf_name
-    FROM call_detail_records AS records
-    JOIN conference_days
-        ON conference_days.conf_num IS NOT DISTINCT FROM nullif(records.conf_num, '')
-        AND conference_days.app_id IS NOT DISTINCT FROM nullif(records.app_id, '')
-        AND conference_days.usage_date = records.usage_date
-    WHERE records.usage_date BETWEEN $first_date AND $last_date
+    FROM conference_records
+    WHERE usage_date BETWEEN $first_date AND $last_date
       AND conference_number IN (SELECT conference_number FROM sums)
     GROUP BY conference_number
 )

@@ -1,6 +1,6 @@
--- Every moment at which somebody enters or leaves a conference of the slice, with who is there until the next one; leaves
--- come first at one instant. The connections of a person who has several are counted beside the presences. The sum of
--- the numbers of the people who are there is the number of the only one, where there is only one.
+-- Every moment at which somebody enters or leaves a conference of the slice, and who is there until the next moment. At
+-- one instant, leaves come before entries. If a person has several connections, each of them is counted too. Everybody
+-- has a number, and these are added up: while one person is alone, the sum is that person's number.
 CREATE OR REPLACE TEMP TABLE moments AS
 WITH entries AS (
     SELECT conference_number, person_number, is_moderator, 1 AS people, connections, enters, leaves FROM presences

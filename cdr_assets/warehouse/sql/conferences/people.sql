@@ -4,9 +4,9 @@ CREATE OR REPLACE TEMP TABLE people AS
 SELECT
     row_number() OVER () AS person_number,
     conference_number,
-    person(user_ref, user_name, cdr_id) AS person,
+    person,
     count(*) AS connections,
-    min(records.rowid) AS record,
+    min(record) AS record,
     bool_or(coalesce(lower(user_role) = 'moderator', false)) AS is_moderator,
     coalesce(sum(room_duration_s), 0) AS room_duration_s,
     coalesce(sum(minutes_begun(room_duration_s)), 0) AS billable_minutes,
@@ -17,11 +17,7 @@ SELECT
     count_if(room_connect_dt < room_disconnect_dt) AS stays,
     min(room_connect_dt) FILTER (room_connect_dt < room_disconnect_dt) AS enters,
     max(room_disconnect_dt) FILTER (room_connect_dt < room_disconnect_dt) AS leaves
-FROM call_detail_records AS records
-JOIN conference_days
-    ON conference_days.conf_num IS NOT DISTINCT FROM nullif(records.conf_num, '')
-    AND conference_days.app_id IS NOT DISTINCT FROM nullif(records.app_id, '')
-    AND conference_days.usage_date = records.usage_date
-WHERE records.usage_date BETWEEN $first_date AND $last_date
+FROM conference_records
+WHERE usage_date BETWEEN $first_date AND $last_date
   AND conference_number % $slices = $slice
-GROUP BY conference_number, person(user_ref, user_name, cdr_id);
+GROUP BY conference_number, person;

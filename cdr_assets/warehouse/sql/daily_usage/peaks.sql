@@ -1,6 +1,7 @@
--- Most connections open at once in each app within each summed day, and the first moment of it; leaves first at one instant.
--- The count runs within each hour, from that of its beginning, so that a sort takes little memory. The first of the
--- largest counts of an hour is found as the largest number, made of the count and of the microseconds to the next hour.
+-- Most connections open at once in each app within each summed day, and the first moment of it. At one instant, leaves
+-- come before entries. Each hour is counted by itself, so that a sort takes little memory; what was open before the hour is
+-- added afterwards. To find the largest count of an hour and its first moment in one go, both are put into one number: the
+-- count, then the microseconds that are left of the hour.
 CREATE OR REPLACE TEMP TABLE peaks AS
 WITH steps AS (
     SELECT usage_date, app_id, date_trunc('hour', enters) AS hour, enters AS moment, 1 AS step FROM day_stays

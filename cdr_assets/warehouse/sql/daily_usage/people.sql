@@ -8,10 +8,5 @@ SELECT
     count(*) AS stays,
     min(enters) AS enters,
     max(leaves) AS leaves
-FROM day_stays
-JOIN conferences
-    ON conferences.conf_num = day_stays.conf_num
-    AND conferences.app_id IS NOT DISTINCT FROM day_stays.app_id
-    AND conferences.usage_date = day_stays.usage_date
-    AND conferences.conference = day_stays.conference
+FROM conference_stays
 GROUP BY conference_number, person;
