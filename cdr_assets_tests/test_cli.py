@@ -329,9 +329,10 @@ def test_the_wheel_runs_the_demo_and_later_commands_in_an_empty_folder(
 TWO_DAYS = """
 import sys
 import dagster as dg
+from cdr_assets.sandbox.demo import LAST
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     for day in ("2026-11-01", "2026-11-02"):
-        for table, rows in (("call_detail_records", 30), ("conference_usage", 4)):
+        for table, rows in (("call_detail_records", 30), ("conference_usage", 4), (LAST, 7)):
             metadata = {"dagster/row_count": rows}
             event = dg.AssetMaterialization(table, partition=day, metadata=metadata)
             instance.report_runless_asset_event(event)
@@ -342,7 +343,7 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
 def test_a_day_is_shown_as_soon_as_it_is_done_and_only_if_this_demo_did_it(tmp_path: Path) -> None:
     instance.prepare(tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as shown:
-        shown.report_runless_asset_event(dg.AssetMaterialization("conference_usage", partition="2026-10-31"))
+        shown.report_runless_asset_event(dg.AssetMaterialization(demo.LAST, partition="2026-10-31"))
         job = subprocess.Popen([sys.executable, "-c", TWO_DAYS, str(tmp_path)], stdin=subprocess.PIPE)
         assert job.stdin is not None
         days = demo.days_done(shown, demo.newest(shown), job)
