@@ -32,7 +32,7 @@ from cdr_assets_tests.location import Script, plain_environment
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]
 SENSORS = ("closed_days", "settling_days", "landed_days")
-DAYS = 4
+DAYS = 3
 DEADLINE_S = 150
 
 

@@ -152,11 +152,11 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
     assert list((location.data_dir / "runs").iterdir()) == []
 
 
-def test_a_command_killed_at_day_20_of_31_is_executed_again_for_the_11_days_that_are_left(
+def test_a_command_killed_at_day_8_of_12_is_executed_again_for_the_4_days_that_are_left(
     home: dg.DagsterInstance, locate: Locate, script: Script, tmp_path: Path
 ) -> None:
-    first = FIRST.date() - DAY * 31
-    days = days_between(first, first + DAY * 30)
+    first = FIRST.date() - DAY * 12
+    days = days_between(first, first + DAY * 11)
 
     def stall(handler: BaseHTTPRequestHandler) -> None:
         handler.connection.recv(1)  # until the client is gone
@@ -166,21 +166,21 @@ def test_a_command_killed_at_day_20_of_31_is_executed_again_for_the_11_days_that
     records = {day: record(f"a-{day}", day) for day in days}
     for day in days:
         script.holds(day, records[day])
-    script.answers_with(days[20], stall)
+    script.answers_with(days[8], stall)
     environment = {**script.environment, "CDR_START_DATE": str(first), "CDR_AGREEMENT_SAMPLE": "0"}
     location = locate(environment, tmp_path / "data")
     location = Location(location.definitions, home, location.data_dir)
     command = start_command(location, environment, days)
     assert command.stdout is not None
     done = (line for line in command.stdout if f"Materialized value {LAST}" in line)
-    assert len(list(islice(done, 20))) == 20, "day 20 was not done"
-    wait_until(lambda: len(location.materialized_days(LAST)) == 20)
+    assert len(list(islice(done, 8))) == 8, "8 days were not done"
+    wait_until(lambda: len(location.materialized_days(LAST)) == 8)
     os.killpg(command.pid, signal.SIGKILL)
     command.communicate(timeout=PATIENCE_S)
     assert command.returncode == -signal.SIGKILL
 
     (killed,) = home.get_runs()
-    script.holds(days[20], records[days[20]])
+    script.holds(days[8], records[days[8]])
     script.paths.clear()
     again = location.definitions.resolve_job_def("daily_cdr").execute_in_process(
         instance=home,
@@ -191,8 +191,8 @@ def test_a_command_killed_at_day_20_of_31_is_executed_again_for_the_11_days_that
         },
     )
     assert again.success
-    assert sorted(script.paths) == [f"/cdr/period/{day}/{day}" for day in days[20:]]
-    assert len(script.paths) == 11
+    assert sorted(script.paths) == [f"/cdr/period/{day}/{day}" for day in days[8:]]
+    assert len(script.paths) == 4
     assert location.materialized_days(LAST) == set(map(str, days))
     assert_exact(location.warehouse, records.values())
 

@@ -18,7 +18,7 @@ from cdr_assets_tests.reference import Record
 from cdr_assets_tests.warehouse.landed import build, land, land_in
 
 FIRST = date(2026, 9, 1)
-WRITERS, DAYS_EACH, RECORDS_A_DAY = 32, 2, 40
+WRITERS, DAYS_EACH, RECORDS_A_DAY = 12, 2, 40
 LONGEST_GAP_S = 2.0
 
 
