@@ -325,5 +325,5 @@ def test_any_answer_ends_in_rows_lost_fields_and_quarantine_that_add_up(
         for table in TABLES:
             run(connection, f"DELETE FROM {table.name}")
         for day in sorted(found.changes):
-            list(warehouse.build_day(connection, day, DAILY_TABLES, zone))
+            list(warehouse.build_days(connection, [day], DAILY_TABLES, zone))
         assert_all_adds_up(zone, connection, elements, found)

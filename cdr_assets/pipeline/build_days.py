@@ -1,21 +1,27 @@
-"""The loop over the days of a run: days are fetched in parallel and built one after the other. Knows no Dagster.
+"""The loop over the days of a run: days are fetched in parallel, and those that are there are built together.
 
-While the caller records one day, the next one is built. The days come in order, and the first error ends the loop: it
-belongs to the day whose outcome carries it, and no later day is built.
+While the caller records some days, the next ones are built. The days come in order, and the first error ends the loop:
+it belongs to the day whose outcome carries it, and no later day is built. Knows no Dagster.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from cdr_assets.database import WarehouseBusy
+from cdr_assets.days import DAY
 
 Fetched = TypeVar("Fetched")
 Built = TypeVar("Built")
+
+DAYS_AT_ONCE = 16
+"""Days that are built together at most. What is done of them is recorded when all are done."""
 
 
 @dataclass
@@ -33,67 +39,115 @@ def build_days(
     days: Sequence[date],
     *,
     fetch: Callable[[date], Fetched] | None,
-    build: Callable[[date, Fetched | None], Iterator[Built]],
+    build: Callable[[Mapping[date, Fetched | None]], Iterator[tuple[date, Built]]],
+    are_few: Callable[[Sequence[date]], bool] = lambda days: len(days) == 1,
     before_waiting: Callable[[], None] = lambda: None,
     concurrency: int = 1,
 ) -> Generator[DayOutcome[Fetched, Built], None, None]:
     """The outcome of each day, in order; none after the first with an error.
 
     `fetch` is called on up to `concurrency` threads at a time, ahead of the building; without it nothing is fetched.
-    `build` yields what it has done of a day, on one thread. `before_waiting` is called on that thread before it waits
-    for an answer.
+    `build` takes adjacent days that are there, as long as they `are_few` enough to be built together, and yields what
+    it has done of each, on one thread. If it fails for several days, they are built again one by one, so that the days
+    before the error are done and the error has its day. `before_waiting` is called on that thread before it waits for
+    an answer.
     """
-    has_failed = False
-
-    def finish(day: date, answer: Future[Fetched] | None) -> DayOutcome[Fetched, Built] | None:
-        nonlocal has_failed
-        if has_failed:
-            return None
-        outcome = DayOutcome[Fetched, Built](day)
-        try:
-            if answer:
-                if not answer.done():
-                    before_waiting()
-                outcome.fetched = answer.result()
-            for built in build(day, outcome.fetched):
-                outcome.built.append(built)
-        except Exception as error:
-            outcome.error, has_failed = error, True
-        return outcome
-
     with ExitStack() as stack:
         fetchers = stack.enter_context(ThreadPoolExecutor(concurrency, "fetch"))
         builder = stack.enter_context(ThreadPoolExecutor(1, "build"))
         for pool in (builder, fetchers):
             # Days that have not begun are dropped when the caller stops early.
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        previous: Future[DayOutcome[Fetched, Built] | None] | None = None
-        for day, answer in _ask(days, fetch, fetchers, concurrency):
-            current = builder.submit(finish, day, answer)
-            if previous and (outcome := previous.result()):
+        ask = (lambda day: fetchers.submit(fetch, day)) if fetch else None
+        portions = _portions(days, ask, are_few, before_waiting)
+
+        def build_next() -> list[DayOutcome[Fetched, Built]]:
+            outcomes = list(_built(next(portions, []), build))
+            if any(outcome.error for outcome in outcomes):
+                portions.close()
+            return outcomes
+
+        under_way = builder.submit(build_next)
+        while outcomes := under_way.result():
+            under_way = builder.submit(build_next)
+            for outcome in outcomes:
                 yield outcome
                 if outcome.error:
                     return
-            previous = current
-        if previous and (outcome := previous.result()):
-            yield outcome
+
+
+def _portions(
+    days: Sequence[date],
+    ask: Callable[[date], Future[Fetched]] | None,
+    are_few: Callable[[Sequence[date]], bool],
+    before_waiting: Callable[[], None],
+) -> Generator[list[DayOutcome[Fetched, Any]], None, None]:
+    """The days in order, fetched and not built. Adjacent ones that are there at the same time come together."""
+    left, asked = deque(days), deque[tuple[date, Future[Fetched] | None]]()
+    # The first day is asked for alone: a refused account is asked only once.
+    ahead = 1
+    while left or asked:
+        _ask(left, asked, ask, ahead)
+        day, answer = asked.popleft()
+        if answer and not answer.done():
+            before_waiting()
+        if answer and (error := answer.exception()):
+            if not isinstance(error, Exception):
+                raise error
+            yield [DayOutcome(day, error=error)]
+            return
+        portion = [DayOutcome[Fetched, Any](day, answer.result() if answer else None)]
+        ahead = DAYS_AT_ONCE
+        _ask(left, asked, ask, ahead)
+        while asked and len(portion) < DAYS_AT_ONCE:
+            day, answer = asked[0]
+            is_there = answer is None or (answer.done() and not answer.exception())
+            together = [*(outcome.day for outcome in portion), day]
+            if not is_there or day != portion[-1].day + DAY or not are_few(together):
+                break
+            portion.append(DayOutcome(day, answer.result() if answer else None))
+            asked.popleft()
+            _ask(left, asked, ask, ahead)
+        yield portion
 
 
 def _ask(
-    days: Sequence[date], fetch: Callable[[date], Fetched] | None, fetchers: ThreadPoolExecutor, ahead: int
-) -> Iterator[tuple[date, Future[Fetched] | None]]:
-    """Each day with its answer under way. The first day is asked for alone: a refused account is asked only once."""
-    if fetch is None:
-        yield from ((day, None) for day in days)
-        return
-    under_way = deque[tuple[date, Future[Fetched]]]()
-    for day in days:
-        under_way.append((day, fetchers.submit(fetch, day)))
-        if len(under_way) > ahead:
-            yield under_way.popleft()
-        if day == days[0]:
-            first = under_way.popleft()
-            yield first
-            if first[1].exception():
-                return
-    yield from under_way
+    left: deque[date],
+    asked: deque[tuple[date, Future[Fetched] | None]],
+    ask: Callable[[date], Future[Fetched]] | None,
+    ahead: int,
+) -> None:
+    """Asks for the days that are next, until so many are asked for and not taken."""
+    while left and len(asked) < ahead:
+        day = left.popleft()
+        asked.append((day, ask(day) if ask else None))
+
+
+def _built(
+    outcomes: Sequence[DayOutcome[Fetched, Built]],
+    build: Callable[[Mapping[date, Fetched | None]], Iterator[tuple[date, Built]]],
+) -> Iterator[DayOutcome[Fetched, Built]]:
+    """The outcomes with what is built of their days; none after the first with an error."""
+    by_day = {outcome.day: outcome for outcome in outcomes if not outcome.error}
+    try:
+        for day, built in build({day: outcome.fetched for day, outcome in by_day.items()}) if by_day else ():
+            by_day[day].built.append(built)
+    except Exception as error:
+        # A warehouse that is in use is no day's fault, and was waited for long enough.
+        if len(outcomes) > 1 and not isinstance(error, WarehouseBusy):
+            yield from _one_by_one(outcomes, build)
+            return
+        outcomes[0].error = error
+        outcomes = outcomes[:1]
+    yield from outcomes
+
+
+def _one_by_one(
+    outcomes: Sequence[DayOutcome[Fetched, Built]],
+    build: Callable[[Mapping[date, Fetched | None]], Iterator[tuple[date, Built]]],
+) -> Iterator[DayOutcome[Fetched, Built]]:
+    for outcome in outcomes:
+        (alone,) = _built([DayOutcome(outcome.day, outcome.fetched)], build)
+        yield alone
+        if alone.error:
+            return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import date, datetime
 from functools import partial
@@ -24,6 +24,9 @@ from cdr_assets.warehouse.partitions import portions
 from cdr_assets.warehouse.rooms import BadRooms
 from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
+
+RECORDS_AT_ONCE = 50_000
+"""Landed records of days that are built together. Other processes wait meanwhile, for some seconds."""
 
 Outcome: TypeAlias = DayOutcome[IngestResult, BuiltPartition]
 
@@ -113,6 +116,7 @@ class DailyRun:
             days,
             fetch=fetch,
             build=partial(self._build, skip_current=skip_current),
+            are_few=self._are_few,
             before_waiting=self._lease.release,
             concurrency=concurrency,
         ):
@@ -189,20 +193,31 @@ class DailyRun:
     def _note_bad_rooms(self, table: Table, error: BadRooms) -> None:
         self.bad_rooms = error
 
-    def _build(self, day: date, ingested: IngestResult | None, skip_current: bool) -> Iterator[BuiltPartition]:
+    def _build(
+        self, fetched: Mapping[date, IngestResult | None], skip_current: bool
+    ) -> Iterator[tuple[date, BuiltPartition]]:
         with self._lease.connection() as connection:
-            if ingested:
-                self._warehouse.keep(connection, ingest_findings(day, ingested))
-            yield from self._warehouse.build_day(
-                connection, day, self._tables, self.zone, skip_current, self._note_bad_rooms
-            )
-            if ingested and CALL_DETAIL_RECORDS in self._tables and (first_answer_at := self._first_answer_at(day)):
-                (self.lateness[day],) = run(
-                    connection,
-                    CALL_DETAIL_RECORDS.sql("lateness"),
-                    usage_date=day,
-                    first_answer_at=first_answer_at.replace(tzinfo=None),
-                )
+            answers = {day: ingested for day, ingested in fetched.items() if ingested}
+            findings = [finding for day, ingested in answers.items() for finding in ingest_findings(day, ingested)]
+            if findings:
+                self._warehouse.keep(connection, findings)
+            for built in self._warehouse.build_days(
+                connection, list(fetched), self._tables, self.zone, skip_current, self._note_bad_rooms
+            ):
+                yield built.usage_date, built
+            for day in answers if CALL_DETAIL_RECORDS in self._tables else ():
+                if first_answer_at := self._first_answer_at(day):
+                    (self.lateness[day],) = run(
+                        connection,
+                        CALL_DETAIL_RECORDS.sql("lateness"),
+                        usage_date=day,
+                        first_answer_at=first_answer_at.replace(tzinfo=None),
+                    )
+
+    def _are_few(self, days: Sequence[date]) -> bool:
+        """Whether the landed records of the days are so few that building them together holds nobody up."""
+        records = [file.records for day in days for file in self.zone.files(day)]
+        return None not in records and sum(filter(None, records)) <= RECORDS_AT_ONCE
 
     def _first_answer_at(self, day: date) -> datetime | None:
         """When the first answer since the day closed was asked for; None if there is none yet."""

@@ -123,7 +123,7 @@ def _read(staged: Staged, day: date) -> Seconds:
         return {}
     with in_memory(staged.folder) as connection:
         schema.prepare(connection)
-        load_records(connection, CALL_DETAIL_RECORDS, day, Inputs(_StagedFile(staged.as_landed(day)), NO_FACTS))
+        load_records(connection, CALL_DETAIL_RECORDS, [day], Inputs(_StagedFile(staged.as_landed(day)), NO_FACTS))
         records = run(connection, CALL_DETAIL_RECORDS.sql("seconds_by_record"), usage_date=day)
     return {row["cdr_id"]: row["room_duration_s"] for row in records}
 

@@ -1,10 +1,11 @@
-"""The warehouse of one data folder: it builds the partitions of a day, checks them, exports them and logs the build."""
+"""The warehouse of one data folder: it builds the partitions of days, checks them, exports them and logs the build."""
 
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.database import Connection, Database, run
+from cdr_assets.days import ranges
 from cdr_assets.warehouse import build_log, exports, schema
 from cdr_assets.warehouse.build_log import Entry
 from cdr_assets.warehouse.build_log_copy import BuildLogCopy
 from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
-from cdr_assets.warehouse.commit import Changes, committing
+from cdr_assets.warehouse.commit import BuiltFrom, Changes, committing
 from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.partitions import count_rows
 from cdr_assets.warehouse.rooms import BadRooms, NoRooms
@@ -39,6 +41,7 @@ class BuiltPartition:
     """A partition as a run leaves it: its rows, and the landing files that it was built from."""
 
     table: Table
+    usage_date: date
     row_count: int
     landing_version: str
     fingerprint: str
@@ -96,55 +99,82 @@ class Warehouse:
             shutil.rmtree(folder)
         return bool(folders)
 
-    def build_day(
+    def build_days(
         self,
         connection: Connection,
-        day: date,
+        days: Sequence[date],
         tables: Sequence[Table],
         landed: LandedFiles,
         skip_current: bool = False,
         on_bad_rooms: Callable[[Table, BadRooms], None] = _raise,
     ) -> Iterator[BuiltPartition]:
-        """Replaces the day's partition of each of the tables, in the registry's order. Each comes as it is committed.
+        """Replaces the partitions of the days, table by table in the registry's order. Each comes when it is committed.
 
-        Rows, findings and the entry in the build log are written in one transaction. The table is exported, and gets
-        its entry, if no blocking check has an open finding; else BlockedByCheck is raised. Days that lost records are
-        due to be built again. `skip_current` leaves tables alone that are current, with all that they are built from.
-        A table that needs the rooms waits if these cannot be read: `on_bad_rooms` is called.
+        The days are in order, and their records must fit in memory. Rows, findings and entries in the build log are
+        written in one transaction. A partition is exported, and gets its entry, if no blocking check has an open
+        finding on its day; else BlockedByCheck is raised. Days that lost records are due to be built again.
+        `skip_current` leaves partitions alone that are current, with all that they are built from. A table that needs
+        the rooms waits if these cannot be read: `on_bad_rooms` is called.
         """
         inputs = Inputs(landed, self._facts)
-        current_version = landed.version(day) if skip_current else ""
-        current = self._current(connection, day, current_version) if skip_current else set()
-        landing_version: str | None = None
-        forgotten: set[Table] = set()
+        versions = {day: landed.version(day) for day in days} if skip_current else {}
+        current = {day: self._current(connection, day, version) for day, version in versions.items()}
+        read_versions: dict[date, str] = {}
+        forgotten: dict[Table, set[date]] = defaultdict(set)
         for table in tables:
-            if table in current and table not in forgotten:
+            due = [day for day in days if table not in current.get(day, ()) or day in forgotten[table]]
+            unchanged = [day for day in days if day not in due]
+            for day, rows in count_rows(connection, table, unchanged).items():
                 fingerprint, figures = self._fingerprint(table, day), self._figures(connection, table, day)
-                rows = count_rows(connection, table, day)
-                yield BuiltPartition(table, rows, current_version, fingerprint, was_current=True, figures=figures)
-                continue
-            reads_files = not table.sources
-            try:
-                # The log must name the files that were read, so nobody may change them in between. Rooms that change
-                # make the day due if they are asked for first.
-                with landed.lock(day) if reads_files else nullcontext():
-                    fingerprint = self._fingerprint(table, day)
-                    if reads_files:
-                        landing_version = landed.version(day)
-                    elif landing_version is None:
-                        landing_version = self._landing_version_of_source(connection, table, day)
-                    rebuilt, blocking = self._replace(
-                        connection, table, day, inputs, landing_version, fingerprint, forgotten
-                    )
-            except BadRooms as error:
-                on_bad_rooms(table, error)
-                continue
-            forgotten.update(tables_below(table))
-            days_due = _days_below(table, day, rebuilt) | rebuilt.days_due - {day}
+                yield BuiltPartition(table, day, rows, versions[day], fingerprint, was_current=True, figures=figures)
+            for part in ranges(due, most=1 if table.one_day_at_a_time else None):
+                try:
+                    built, blocking = self._build(connection, table, part, inputs, read_versions, forgotten)
+                except BadRooms as error:
+                    on_bad_rooms(table, error)
+                    continue
+                yield from built
+                if blocking:
+                    raise BlockedByCheck(_blocked(blocking))
+
+    def _build(
+        self,
+        connection: Connection,
+        table: Table,
+        days: Sequence[date],
+        inputs: Inputs,
+        read_versions: dict[date, str],
+        forgotten: dict[Table, set[date]],
+    ) -> tuple[list[BuiltPartition], list[Finding]]:
+        """Replaces the partitions of adjacent days. Also returns the open findings of blocking checks.
+
+        `read_versions` are those of the landing files that were read. `forgotten` are the days of each table that have
+        no entry in the build log.
+        """
+        with ExitStack() as locks:
+            if not table.sources:
+                # The log must name the files that were read, so nobody may change them in between.
+                for day in days:
+                    locks.enter_context(inputs.landed.lock(day))
+            # Rooms that change make the day due if they are asked for first.
+            fingerprints = {day: self._fingerprint(table, day) for day in days}
+            for day in days:
+                if not table.sources:
+                    read_versions[day] = inputs.landed.version(day)
+                elif day not in read_versions:
+                    read_versions[day] = self._landing_version_of_source(connection, table, day)
+            built_from = {day: BuiltFrom(read_versions[day], fingerprints[day]) for day in days}
+            rebuilt, blocking = self._replace(connection, table, built_from, inputs, forgotten)
+        for each in (table, *tables_below(table)):
+            forgotten[each].update(days)
+        built = []
+        for day, rows in count_rows(connection, table, days).items():
+            # Tables below are built after this one, for the same days.
+            days_due = (rebuilt.changed_days if tables_below(table) else frozenset()) | rebuilt.days_due
             figures = self._figures(connection, table, day)
-            yield BuiltPartition(table, rebuilt.row_count, landing_version, fingerprint, days_due, figures=figures)
-            if blocking:
-                raise BlockedByCheck(_blocked(blocking, day))
+            partition = BuiltPartition(table, day, rows, *built_from[day], days_due.difference(days), figures=figures)
+            built.append(partition)
+        return built, blocking
 
     def _current(self, connection: Connection, day: date, landing_version: str) -> set[Table]:
         """The tables whose partition of the day would be the same if it, and all before it, were built again."""
@@ -165,29 +195,25 @@ class Warehouse:
         self,
         connection: Connection,
         table: Table,
-        day: date,
+        built_from: Mapping[date, BuiltFrom],
         inputs: Inputs,
-        landing_version: str,
-        fingerprint: str,
-        forgotten: Collection[Table],
+        forgotten: Mapping[Table, Collection[date]],
     ) -> tuple[Rebuilt, list[Finding]]:
-        """Replaces one partition and the findings of its checks. Also returns the open findings of blocking checks.
-
-        `forgotten` are tables that have no entry of the day in the build log.
-        """
+        """Replaces partitions and the findings of their checks. Also returns the open findings of blocking checks."""
         assert table.build is not None
-        below = tables_below(table)
+        days, below = list(built_from), tables_below(table)
         with self._committing(connection) as changes:
-            rebuilt = table.build(connection, table, day, inputs)
-            kept = keep(connection, look(connection, table, table.daily_checks, [day]), _now())
+            rebuilt = table.build(connection, table, days, inputs)
+            kept = keep(connection, look(connection, table, table.daily_checks, days), _now())
             blocking = [finding for finding in kept.still_open if finding.check.blocking]
             # If the process is killed right after the commit, these must be due.
-            changes.forget({table, *below}.difference(forgotten), {day})
-            changes.forget([table, *below], rebuilt.days_due - {day})
-            changes.forget(below, _days_below(table, day, rebuilt))
-            changes.export_findings(kept.changed_days, [day])
-            if not blocking:
-                changes.log_build(table, day, landing_version, fingerprint, rebuilt.changed_days)
+            changes.forget([each for each in (table, *below) if not {*days}.issubset(forgotten[each])], days)
+            changes.forget([table, *below], rebuilt.days_due.difference(days))
+            changes.forget(below, rebuilt.changed_days.difference(days))
+            changes.export_findings(kept.changed_days, days)
+            blocked = {finding.usage_date for finding in blocking}
+            logged = {day: source for day, source in built_from.items() if day not in blocked}
+            changes.log_build(table, logged, rebuilt.changed_days - blocked if logged else ())
         return rebuilt, blocking
 
     def _fingerprint(self, table: Table, day: date) -> str:
@@ -320,16 +346,12 @@ class Warehouse:
         return {row["usage_date"]: row["row_count"] for row in rows}
 
 
-def _days_below(table: Table, day: date, rebuilt: Rebuilt) -> frozenset[date]:
-    """The other days on which the tables below no longer match this one."""
-    return rebuilt.changed_days - {day} if tables_below(table) else frozenset()
-
-
 def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _blocked(findings: Sequence[Finding], day: date) -> str:
+def _blocked(findings: Sequence[Finding]) -> str:
     return " ".join(
-        f"{finding.check.name} fails on {day} with {finding.count} rows. {finding.check.remedy}" for finding in findings
+        f"{finding.check.name} fails on {finding.usage_date} with {finding.count} rows. {finding.check.remedy}"
+        for finding in findings
     )

@@ -6,7 +6,7 @@ without one is built again, which changes nothing if it was right.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -44,9 +44,19 @@ def entries_of(connection: Connection, day: date) -> list[Entry]:
     return [Entry(**row) for row in run(connection, BUILD_LOG.sql("of_day"), usage_date=day)]
 
 
-def write(connection: Connection, entry: Entry, now: datetime) -> None:
-    """Adds the entry of a partition that has none. `now` is UTC."""
-    run(connection, BUILD_LOG.sql("insert"), **entry._asdict(), built_at=now.replace(tzinfo=None))
+def write(connection: Connection, written: Sequence[Entry], now: datetime) -> None:
+    """Adds the entries of partitions that have none. `now` is UTC."""
+    run(
+        connection,
+        BUILD_LOG.sql("insert"),
+        usage_dates=[entry.usage_date for entry in written],
+        assets=[entry.asset for entry in written],
+        landing_versions=[entry.landing_version for entry in written],
+        fingerprints=[entry.fingerprint for entry in written],
+        export_sizes=[entry.export_size for entry in written],
+        export_mtimes_ns=[entry.export_mtime_ns for entry in written],
+        built_at=now.replace(tzinfo=None),
+    )
 
 
 def forget(connection: Connection, tables: Collection[Table], days: Collection[date]) -> None:

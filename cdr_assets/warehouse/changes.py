@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from cdr_assets.database import Connection, run
 from cdr_assets.warehouse.load import MAX_TEXTS, has_texts, read_versions
-from cdr_assets.warehouse.partitions import count_rows, delete_partition, slices
+from cdr_assets.warehouse.partitions import delete_partitions, slices
 from cdr_assets.warehouse.table import Inputs, Rebuilt, Table
 
 VERSIONS_AT_ONCE = 5_000
@@ -23,9 +23,10 @@ SECRET = "token"
 """A field that lets its holder join a call. It never enters the warehouse."""
 
 
-def replace_changes(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
+def replace_changes(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
     """Compares the versions of each record of the day that has several, field by field."""
-    delete_partition(connection, table, usage_date)
+    (usage_date,) = days
+    delete_partitions(connection, table, days)
     if has_texts(connection, usage_date):
         _insert(connection, table, usage_date)
     else:
@@ -33,7 +34,7 @@ def replace_changes(connection: Connection, table: Table, usage_date: date, inpu
             run(connection, table.sql("changed_ids"), usage_date=usage_date, **each)
             read_versions(connection, usage_date, inputs.landed, [], with_text=True)
             _insert(connection, table, usage_date)
-    return Rebuilt(count_rows(connection, table, usage_date), frozenset({usage_date}))
+    return Rebuilt(frozenset(days))
 
 
 def changed_fields(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

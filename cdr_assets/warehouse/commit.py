@@ -7,10 +7,11 @@ count as not built.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 
 from cdr_assets.database import Connection, run, transaction
 from cdr_assets.warehouse import build_log, exports
@@ -19,6 +20,13 @@ from cdr_assets.warehouse.build_log_copy import BuildLogCopy
 from cdr_assets.warehouse.exports import Export
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import CHECK_FINDINGS
+
+
+class BuiltFrom(NamedTuple):
+    """What a partition is built from: its landing files, and a short name for everything else that decides its rows."""
+
+    landing_version: str
+    fingerprint: str
 
 
 class Changes:
@@ -37,16 +45,14 @@ class Changes:
             build_log.forget(self._connection, tables, days)
             self._forgotten += [(table.name, day) for table in tables for day in days]
 
-    def log_build(
-        self, table: Table, day: date, landing_version: str, fingerprint: str, changed_days: Collection[date] = ()
-    ) -> None:
-        """Notes what the partition was built from, and exports it where the table is exported.
+    def log_build(self, table: Table, built_from: Mapping[date, BuiltFrom], changed_days: Collection[date]) -> None:
+        """Notes what each partition was built from, and exports it where the table is exported.
 
-        `changed_days` are the days whose rows may have changed with it. They are exported, too.
+        `changed_days` are the days whose rows may have changed with them. They are exported, too.
         """
-        exported = self._export(table, {day, *changed_days}) if table.exported else {}
-        self._write(table, day, landing_version, fingerprint, exported.pop(day, None))
-        self._note(table, exported.values())
+        exported = self._export(table, {*built_from, *changed_days}) if table.exported else {}
+        self._write(table, built_from, exported)
+        self._note(table, [export for day, export in exported.items() if day not in built_from])
 
     def export_findings(self, changed_days: Collection[date], days: Collection[date]) -> None:
         """Exports the findings of the days on which they changed; a clean day has no file.
@@ -59,7 +65,7 @@ class Changes:
                 continue
             self.forget([CHECK_FINDINGS], [day])
             if run(self._connection, CHECK_FINDINGS.sql("of_day"), usage_date=day):
-                self._write(CHECK_FINDINGS, day, "", "", self._export(CHECK_FINDINGS, [day])[day])
+                self._write(CHECK_FINDINGS, {day: BuiltFrom("", "")}, self._export(CHECK_FINDINGS, [day]))
             else:
                 self._emptied.append(file)
 
@@ -96,11 +102,14 @@ class Changes:
         for export in written:
             self._written += build_log.note_export(self._connection, table, export)
 
-    def _write(self, table: Table, day: date, landing_version: str, fingerprint: str, export: Export | None) -> None:
-        stamp = export.stamp if export else (None, None)
-        entry = Entry(table.name, day, landing_version, fingerprint, *stamp)
-        build_log.write(self._connection, entry, datetime.now(timezone.utc))
-        self._written.append(entry)
+    def _write(self, table: Table, built_from: Mapping[date, BuiltFrom], exported: Mapping[date, Export]) -> None:
+        entries = [
+            Entry(table.name, day, *source, *(exported[day].stamp if day in exported else (None, None)))
+            for day, source in built_from.items()
+        ]
+        if entries:
+            build_log.write(self._connection, entries, datetime.now(timezone.utc))
+            self._written += entries
 
 
 @contextmanager

@@ -10,19 +10,20 @@ from typing import Any
 import duckdb
 
 from cdr_assets.database import Connection, WarehouseError, run
-from cdr_assets.warehouse.partitions import count_rows, delete_partition
+from cdr_assets.warehouse.partitions import count_rows, delete_partitions
 from cdr_assets.warehouse.table import Inputs, LandedFile, LandedFiles, Rebuilt, Table, read_sql
 
 MAX_TEXTS = 200_000
 """Records whose versions are held as text at a time, so that they fit in memory."""
 
 
-def load_records(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
+def load_records(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
     """Types the day's landed records, one row per cdr_id.
 
     Raises WarehouseError if the day never landed, which is not the same as a day without calls, and if a file is not
     what landed.
     """
+    (usage_date,) = days
     landed = inputs.landed
     files = landed_files(landed, usage_date)
     if not files:
@@ -33,8 +34,8 @@ def load_records(connection: Connection, table: Table, usage_date: date, inputs:
     new = files[loaded:]
     may_repeat = len(files) > 1 or files[0].has_repeats
     if not loaded:
-        delete_partition(connection, table, usage_date)
-    rows_before = count_rows(connection, table, usage_date) if loaded else 0
+        delete_partitions(connection, table, days)
+    rows_before = count_rows(connection, table, days)[usage_date] if loaded else 0
     # Keeping the order of rows takes time. It matters only if a record comes more than once.
     connection.execute("SET preserve_insertion_order = true" if may_repeat else "SET preserve_insertion_order = false")
     with explaining_damage(usage_date, new):
@@ -56,8 +57,7 @@ def load_records(connection: Connection, table: Table, usage_date: date, inputs:
         connection, table, usage_date, landed, may_repeat=may_repeat, is_whole=not loaded
     )
     landed.note_loaded(usage_date, files[-1].request)
-    row_count = count_rows(connection, table, usage_date)
-    return Rebuilt(row_count, frozenset({usage_date, *changed_days}), frozenset(days_due))
+    return Rebuilt(frozenset({usage_date, *changed_days}), frozenset(days_due))
 
 
 def _already_loaded(

@@ -1,4 +1,7 @@
-"""How a partition of a table is replaced: one function per way of doing it, inside the caller's transaction."""
+"""How partitions of a table are replaced: one function per way of doing it, inside the caller's transaction.
+
+Each replaces those of adjacent days in one go: DuckDB plans a statement as long for a small day as for a month.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +30,19 @@ WHERE {table}.conf_num IS NOT DISTINCT FROM touched.conf_num
 """
 
 
-def replace_partition(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
-    """Deletes the day's rows and runs `insert.sql`, slice by slice where the table has a `slices.sql`."""
-    delete_partition(connection, table, usage_date)
-    parts = slices(connection, table, usage_date=usage_date) if table.has_sql("slices") else [{}]
+def replace_partition(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
+    """Deletes the rows of the days and runs `insert.sql`, slice by slice where the table has a `slices.sql`."""
+    delete_partitions(connection, table, days)
+    span = _span(days)
+    parts = slices(connection, table, **span) if table.has_sql("slices") else [{}]
     for each in parts:
-        run(connection, table.sql("insert"), usage_date=usage_date, **each)
-    return _rebuilt(connection, table, usage_date, [usage_date])
+        run(connection, table.sql("insert"), **span, **each)
+    return Rebuilt(frozenset(days))
 
 
-def replace_conferences(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
-    """Computes the rows of every conference that has a record on the day, over all the conference's days."""
-    reach = _find_conferences(connection, usage_date, inputs)
+def replace_conferences(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
+    """Computes the rows of every conference that has a record on the days, over all the conference's days."""
+    reach = _find_conferences(connection, days, inputs)
     run(connection, _DELETE_CONFERENCES.format(table=table.name), **reach)
     (found,) = run(connection, read_sql("conferences/slices"), **reach)
     for number in range(found["slices"]):
@@ -46,23 +50,25 @@ def replace_conferences(connection: Connection, table: Table, usage_date: date, 
         if table.has_sql("person_presences"):
             run(connection, table.sql("person_presences"))
         run(connection, table.sql("insert"), **reach)
-    return _rebuilt(connection, table, usage_date, days_between(reach["first_date"], reach["last_date"]))
+    return Rebuilt(frozenset({*days, *days_between(reach["first_date"], reach["last_date"])}))
 
 
-def _find_conferences(connection: Connection, usage_date: date, inputs: Inputs) -> dict[str, Any]:
-    """Makes the temporary tables of the conferences that the day touches. Returns the first and last of their days."""
-    if "conferences" not in inputs.prepared:
-        run(connection, read_sql("conferences/touched_conferences"), usage_date=usage_date)
-        (reach,) = run(connection, read_sql("conferences/touched_days"), usage_date=usage_date)
+def _find_conferences(connection: Connection, days: Sequence[date], inputs: Inputs) -> dict[str, date]:
+    """Makes the temporary tables of the conferences that the days touch. Returns the first and last of their days."""
+    span = _span(days)
+    if inputs.prepared.get("conferences") != span:
+        inputs.prepared.clear()
+        run(connection, read_sql("conferences/touched_conferences"), **span)
+        (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
         run(connection, read_sql("conferences/conference_days"), **reach)
         for statement in ("conference_records", "conferences"):
             run(connection, read_sql(f"conferences/{statement}"))
         name_clients(connection, **reach)
-        inputs.prepared["conferences"] = reach
-    return dict(inputs.prepared["conferences"])
+        inputs.prepared.update(conferences=span, reach=reach)
+    return dict(inputs.prepared["reach"])
 
 
-def _find_people(connection: Connection, reach: dict[str, Any], part: dict[str, int], inputs: Inputs) -> None:
+def _find_people(connection: Connection, reach: dict[str, date], part: dict[str, int], inputs: Inputs) -> None:
     """Makes the temporary tables of the people in a slice of these conferences, and of when they were there."""
     if inputs.prepared.get("people") != part:
         run(connection, read_sql("conferences/people"), **reach, **part)
@@ -72,27 +78,29 @@ def _find_people(connection: Connection, reach: dict[str, Any], part: dict[str, 
         inputs.prepared["people"] = part
 
 
-def replace_days(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
-    """Replaces the rows of the day, and of every other day that connections of its records overlap, or did before."""
-    days = _touched_days(connection, table, usage_date)
+def replace_days(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
+    """Replaces the rows of the days, and of every other day that their connections overlap, or did before."""
+    span = _span(days)
+    touched = {*days, *_touched_days(connection, table, span)}
     for statement in ("reached_days/delete", "reached_days/insert"):
-        run(connection, read_sql(statement), usage_date=usage_date)
-    days |= _touched_days(connection, table, usage_date)
+        run(connection, read_sql(statement), **span)
+    touched.update(_touched_days(connection, table, span))
     # The names of the temporary tables are those of the conferences.
     inputs.prepared.clear()
-    if len(days) == 1:
-        _sum_days(connection, table, [usage_date], inputs)
-        return _rebuilt(connection, table, usage_date, [])
-    before = _rows_by_day(connection, table, days)
-    counted = run(connection, table.sql("records_of_days"), usage_dates=sorted(days))
+    others = touched.difference(days)
+    if not others:
+        _sum_days(connection, table, days, inputs)
+        return Rebuilt(frozenset(days))
+    before = _rows_by_day(connection, table, others)
+    counted = run(connection, table.sql("records_of_days"), usage_dates=sorted(touched))
     for portion in portions({row["usage_date"]: row["records"] for row in counted}):
         _sum_days(connection, table, portion, inputs)
-    after = _rows_by_day(connection, table, days)
-    return _rebuilt(connection, table, usage_date, [day for day in days if before.get(day) != after.get(day)])
+    after = _rows_by_day(connection, table, others)
+    return Rebuilt(frozenset(days).union(day for day in others if before.get(day) != after.get(day)))
 
 
-def _touched_days(connection: Connection, table: Table, usage_date: date) -> set[date]:
-    return {row["usage_date"] for row in run(connection, table.sql("touched_days"), usage_date=usage_date)}
+def _touched_days(connection: Connection, table: Table, span: dict[str, date]) -> set[date]:
+    return {row["usage_date"] for row in run(connection, table.sql("touched_days"), **span)}
 
 
 def _rows_by_day(connection: Connection, table: Table, days: Collection[date]) -> dict[date, list[Any]]:
@@ -106,26 +114,27 @@ def _sum_days(connection: Connection, table: Table, days: Sequence[date], inputs
     provisional = [inputs.facts.is_provisional(day) for day in days]
     run(connection, table.sql("summed_days"), usage_dates=days, provisional=provisional)
     run(connection, table.sql("delete"))
-    reach = {"first_date": days[0], "last_date": days[-1]}
-    run(connection, table.sql("day_stays"), **reach)
+    span = _span(days)
+    run(connection, table.sql("day_stays"), **span)
     for statement in ("conferences", "conference_stays", "people", "several_stays", "peaks"):
         run(connection, table.sql(statement))
     for statement in ("presences", "moments", "conference_presences"):
         run(connection, read_sql(f"conferences/{statement}"))
-    run(connection, table.sql("insert"), **reach)
+    run(connection, table.sql("insert"), **span)
 
 
-def replace_owners(connection: Connection, table: Table, usage_date: date, inputs: Inputs) -> Rebuilt:
-    """Sums the day's records by the owner and the billing code of their rooms."""
-    rooms = inputs.facts.rooms.valid_on(usage_date)
+def replace_owners(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
+    """Sums the records of the days by the owner and the billing code of their rooms."""
+    rooms = [(day, room) for day in days for room in inputs.facts.rooms.valid_on(day)]
     run(
         connection,
-        table.sql("rooms_of_day"),
-        room_ids=[room.room_id for room in rooms],
-        owner_refs=[room.owner_ref for room in rooms],
-        billing_codes=[room.billing_code for room in rooms],
+        table.sql("rooms_of_days"),
+        usage_dates=[day for day, _ in rooms],
+        room_ids=[room.room_id for _, room in rooms],
+        owner_refs=[room.owner_ref for _, room in rooms],
+        billing_codes=[room.billing_code for _, room in rooms],
     )
-    return replace_partition(connection, table, usage_date, inputs)
+    return replace_partition(connection, table, days, inputs)
 
 
 def portions(days: Mapping[date, int]) -> Iterator[list[date]]:
@@ -145,26 +154,31 @@ def portions(days: Mapping[date, int]) -> Iterator[list[date]]:
         yield pending
 
 
-def count_rows(connection: Connection, table: Table, usage_date: date) -> int:
-    """The rows of one partition."""
-    (counted,) = run(
+def count_rows(connection: Connection, table: Table, days: Sequence[date]) -> dict[date, int]:
+    """The rows of each of these partitions. The days are in order."""
+    if not days:
+        return {}
+    counted = run(
         connection,
-        f"SELECT count(*) AS row_count FROM {table.name} WHERE usage_date = $usage_date",
-        usage_date=usage_date,
+        f"SELECT usage_date, count(*) AS row_count FROM {table.name} "
+        "WHERE usage_date BETWEEN $first_date AND $last_date GROUP BY usage_date",
+        **_span(days),
     )
-    return int(counted["row_count"])
+    found = {row["usage_date"]: int(row["row_count"]) for row in counted}
+    return {day: found.get(day, 0) for day in days}
 
 
-def delete_partition(connection: Connection, table: Table, usage_date: date) -> None:
-    """Deletes the day's rows."""
-    run(connection, f"DELETE FROM {table.name} WHERE usage_date = $usage_date", usage_date=usage_date)
+def delete_partitions(connection: Connection, table: Table, days: Sequence[date]) -> None:
+    """Deletes the rows of adjacent days."""
+    run(connection, f"DELETE FROM {table.name} WHERE usage_date BETWEEN $first_date AND $last_date", **_span(days))
 
 
-def _rebuilt(connection: Connection, table: Table, usage_date: date, changed_days: Sequence[date]) -> Rebuilt:
-    return Rebuilt(count_rows(connection, table, usage_date), frozenset({usage_date, *changed_days}))
+def _span(days: Sequence[date]) -> dict[str, date]:
+    """The first and the last of the days, which are in order, as statements take them."""
+    return {"first_date": days[0], "last_date": days[-1]}
 
 
 def slices(connection: Connection, table: Table, **values: Any) -> Iterator[dict[str, int]]:
-    """The slices in which the table's `slices.sql` cuts a partition, numbered from 0."""
+    """The slices in which the table's `slices.sql` cuts partitions, numbered from 0."""
     (found,) = run(connection, table.sql("slices"), **values)
     return ({"slices": found["slices"], "slice": number} for number in range(found["slices"]))

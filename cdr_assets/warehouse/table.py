@@ -1,7 +1,7 @@
 """An entry of the registry: a table, its columns, and the statements in its folder `sql/<table>/`.
 
 sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
-sql/<table>/insert.sql     the rows of one partition, `$usage_date`
+sql/<table>/insert.sql     the rows of some partitions, `$first_date` to `$last_date`
 sql/<table>/<check>.sql    the rows that contradict the check, each with its `usage_date`, `$first_date` to `$last_date`
 sql/macros.sql             what several tables share
 """
@@ -101,9 +101,8 @@ class LandedFiles(Protocol):
 
 
 class Rebuilt(NamedTuple):
-    """A replaced partition: its rows, and the days of the table whose rows may have changed, its own included."""
+    """Replaced partitions: the days of the table whose rows may have changed, their own included."""
 
-    row_count: int
     changed_days: frozenset[date]
     days_due: frozenset[date] = frozenset()
     """Other days on which the table itself must be built again, and with it every table below."""
@@ -138,16 +137,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the tables of one day are built from."""
+    """What the tables of some days are built from."""
 
     landed: LandedFiles
     facts: Facts
     prepared: dict[str, Any] = field(default_factory=dict)
-    """Which temporary tables, that several tables of the day read, are there, and what they hold."""
+    """Which temporary tables, that several tables of the days read, are there, and what they hold."""
 
 
-Build = Callable[[Connection, "Table", date, Inputs], Rebuilt]
-"""Replaces one partition of a table, inside a transaction."""
+Build = Callable[[Connection, "Table", Sequence[date], Inputs], Rebuilt]
+"""Replaces the partitions of a table on adjacent days, inside a transaction."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +163,8 @@ class Table:
     sources: tuple[Table, ...] = ()
     checks: tuple[Check, ...] = ()
     exported: bool = True
+    one_day_at_a_time: bool = False
+    """Its `build` takes a single day."""
     shared_sql: tuple[str, ...] = ()
     """Further folders of `sql/` with statements that build it."""
     version_of_facts: Callable[[Facts, date], str] | None = None

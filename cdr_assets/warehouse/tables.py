@@ -16,6 +16,7 @@ CALL_DETAIL_RECORDS = Table(
     description="Typed CDRs. Source: every record that landed for the day. One row per cdr_id, the newest version. A "
     "rerun replaces the day's rows and never asks EnableX for the day.",
     build=load_records,
+    one_day_at_a_time=True,
     exported=False,
     checks=(
         Check(
@@ -61,6 +62,7 @@ RECORD_CHANGES = Table(
     description="Why figures moved. Source: every landed version of the day's records. One row per field that a later "
     "version changed, under the UTC day of the newest version. A rerun replaces the day's rows.",
     build=replace_changes,
+    one_day_at_a_time=True,
     sources=(CALL_DETAIL_RECORDS,),
     exported=False,
 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import date
 
 import pytest
 
+from cdr_assets.database import WarehouseBusy
 from cdr_assets.days import days_between
-from cdr_assets.pipeline.build_days import DayOutcome, build_days
+from cdr_assets.pipeline.build_days import DAYS_AT_ONCE, DayOutcome, build_days
 
 FIRST = date(2026, 11, 1)
 WEEK = days_between(FIRST, date(2026, 11, 7))
@@ -21,9 +22,14 @@ def fetch(day: date) -> str:
     return f"answer for {day}"
 
 
-def build(day: date, fetched: str | None) -> Iterator[str]:
-    yield f"records of {day}"
-    yield f"usage of {day}"
+def build(fetched: Mapping[date, str | None]) -> Iterator[tuple[date, str]]:
+    for table in ("records", "usage"):
+        for day in fetched:
+            yield day, f"{table} of {day}"
+
+
+def never_alone(days: Sequence[date]) -> bool:
+    return True
 
 
 def outcomes(**changes: object) -> list[DayOutcome[str, str]]:
@@ -62,17 +68,60 @@ def test_a_day_that_cannot_be_fetched_ends_the_loop_with_its_own_error() -> None
 def test_a_day_that_cannot_be_built_keeps_what_came_before_its_error_and_no_later_day_is_built() -> None:
     begun = []
 
-    def failing(day: date, fetched: str | None) -> Iterator[str]:
-        begun.append(day)
-        yield f"records of {day}"
-        if day == WEEK[3]:
-            raise ValueError(day)
+    def failing(fetched: Mapping[date, str | None]) -> Iterator[tuple[date, str]]:
+        for day in fetched:
+            begun.append(day)
+            yield day, f"records of {day}"
+            if day == WEEK[3]:
+                raise ValueError(day)
 
     *done, failed = outcomes(build=failing)
     assert [outcome.day for outcome in done] == WEEK[:3]
     assert (failed.day, failed.fetched, failed.built) == (WEEK[3], fetch(WEEK[3]), [f"records of {WEEK[3]}"])
     assert isinstance(failed.error, ValueError)
     assert begun == WEEK[:4]
+    # Built together, they end with the same.
+    assert outcomes(build=failing, fetch=None, are_few=never_alone)[:3] == [
+        DayOutcome(day, None, [f"records of {day}"]) for day in WEEK[:3]
+    ]
+    assert [outcome.day for outcome in outcomes(build=failing, are_few=never_alone)] == WEEK[:4]
+
+
+def test_a_warehouse_that_is_in_use_is_waited_for_once() -> None:
+    waited = []
+
+    def busy(fetched: Mapping[date, str | None]) -> Iterator[tuple[date, str]]:
+        waited.append(list(fetched))
+        raise WarehouseBusy
+        yield
+
+    (outcome,) = outcomes(build=busy, fetch=None, are_few=never_alone)
+    assert (outcome.day, type(outcome.error)) == (WEEK[0], WarehouseBusy)
+    assert waited == [WEEK]
+
+
+def test_adjacent_days_that_are_there_are_built_together_while_they_are_few() -> None:
+    together = []
+
+    def noting(fetched: Mapping[date, str | None]) -> Iterator[tuple[date, str]]:
+        together.append(list(fetched))
+        yield from build(fetched)
+
+    days = [*WEEK[:3], *WEEK[4:]]
+    built = list(build_days(days, fetch=None, build=noting, are_few=lambda some: len(some) <= 2))
+    assert together == [WEEK[:2], WEEK[2:3], WEEK[4:6], WEEK[6:]]
+    assert built == [DayOutcome(day, None, [f"records of {day}", f"usage of {day}"]) for day in days]
+
+
+def test_no_more_days_are_built_together_than_can_be_recorded_soon() -> None:
+    together = []
+
+    def noting(fetched: Mapping[date, str | None]) -> Iterator[tuple[date, str]]:
+        together.append(len(fetched))
+        yield from build(fetched)
+
+    list(build_days(days_between(FIRST, date(2026, 12, 31)), fetch=None, build=noting, are_few=never_alone))
+    assert together == [DAYS_AT_ONCE] * 3 + [61 % DAYS_AT_ONCE]
 
 
 def test_after_a_first_day_that_is_refused_no_other_is_asked_for() -> None:
@@ -90,9 +139,10 @@ def test_after_a_first_day_that_is_refused_no_other_is_asked_for() -> None:
 def test_a_day_is_built_while_the_one_before_is_recorded() -> None:
     begun = {day: threading.Event() for day in WEEK}
 
-    def noting(day: date, fetched: str | None) -> Iterator[str]:
-        begun[day].set()
-        yield "built"
+    def noting(fetched: Mapping[date, str | None]) -> Iterator[tuple[date, str]]:
+        for day in fetched:
+            begun[day].set()
+            yield day, "built"
 
     for outcome in build_days(WEEK, fetch=fetch, build=noting, concurrency=2):
         # The caller has not come back for the next day yet.
@@ -146,4 +196,4 @@ def test_a_caller_that_stops_early_leaves_the_later_days_alone() -> None:
     loop = build_days(days, fetch=noting, build=build, concurrency=2)
     assert next(loop).day == FIRST
     loop.close()
-    assert len(asked) < 10
+    assert len(asked) <= 3 * DAYS_AT_ONCE

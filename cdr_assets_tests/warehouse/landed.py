@@ -82,4 +82,4 @@ def land_in(zone: LandingZone, day: date, request: int, records: Sequence[Record
 def build(warehouse: Warehouse, day: date, files: Sequence[Path]) -> None:
     """Builds the day's partition of every table from these files."""
     with warehouse.connect() as connection:
-        list(warehouse.build_day(connection, day, DAILY_TABLES, Landed({day: files})))
+        list(warehouse.build_days(connection, [day], DAILY_TABLES, Landed({day: files})))

@@ -70,7 +70,7 @@ def build_days(
 ) -> None:
     with warehouse.connect() as connection:
         for day in days:
-            list(warehouse.build_day(connection, day, tables, files))
+            list(warehouse.build_days(connection, [day], tables, files))
 
 
 def due(warehouse: Warehouse, files: LandedFiles, tables: Sequence[Table] = DAILY_TABLES) -> list[date]:
@@ -304,7 +304,7 @@ def test_a_current_day_whose_export_is_damaged_is_not_left_alone(warehouse: Ware
 
     def built_again(day: date) -> list[str]:
         with warehouse.connect() as connection:
-            built = warehouse.build_day(connection, day, DAILY_TABLES, files, skip_current=True)
+            built = warehouse.build_days(connection, [day], DAILY_TABLES, files, skip_current=True)
             return [partition.table.name for partition in built if not partition.was_current]
 
     assert built_again(DAY) == []
@@ -332,7 +332,7 @@ def test_a_table_that_is_built_again_makes_those_below_due(warehouse: Warehouse,
     files = landed(tmp_path, BEFORE)
     build_days(warehouse, BOTH, files)
     with warehouse.connect() as connection:
-        list(warehouse.build_day(connection, DAY, [CALL_DETAIL_RECORDS], files))
+        list(warehouse.build_days(connection, [DAY], [CALL_DETAIL_RECORDS], files))
     assert {table: sorted(days) for table, days in warehouse.built_partitions().items()} == {
         table: [DAY, NEXT] if table == "call_detail_records" else [NEXT] for table in TABLES
     }
@@ -343,14 +343,14 @@ def test_other_days_that_a_build_makes_due_are_due_before_it_commits(warehouse: 
     build_days(warehouse, BOTH, files)
 
     def build_one_and_make_another_due(
-        connection: Connection, table: Table, usage_date: date, inputs: Inputs
+        connection: Connection, table: Table, days: Sequence[date], inputs: Inputs
     ) -> Rebuilt:
-        rebuilt = replace_partition(connection, ROOM_USAGE, usage_date, inputs)
+        rebuilt = replace_partition(connection, ROOM_USAGE, days, inputs)
         return rebuilt._replace(days_due=frozenset({DAY, NEXT}))
 
     table = replace(ROOM_USAGE, build=build_one_and_make_another_due)
     with warehouse.connect() as connection:
-        (built,) = warehouse.build_day(connection, DAY, [table], files)
+        (built,) = warehouse.build_days(connection, [DAY], [table], files)
         assert run(connection, "SELECT usage_date FROM build_log WHERE asset = 'room_usage'") == [{"usage_date": DAY}]
     assert built.days_due == {NEXT}
     assert due(warehouse, files) == [NEXT]
@@ -366,7 +366,7 @@ def test_the_copy_is_read_without_opening_the_file(warehouse: Warehouse, tmp_pat
         assert due(warehouse, files) == []
     with warehouse.connect() as connection:
         assert due(warehouse, files) == [], "it is open"
-        list(warehouse.build_day(connection, DAY, DAILY_TABLES, landed(tmp_path, AFTER)))
+        list(warehouse.build_days(connection, [DAY], DAILY_TABLES, landed(tmp_path, AFTER)))
         assert due(warehouse, files) == [DAY], "what is committed counts at once"
 
 
@@ -418,10 +418,10 @@ def test_a_commit_that_is_not_in_the_copy_is_not_hidden_by_a_later_one(warehouse
         text = copy.read_text()
         copy.unlink()
         copy.mkdir()
-        list(warehouse.build_day(connection, DAY, DAILY_TABLES, changed))
+        list(warehouse.build_days(connection, [DAY], DAILY_TABLES, changed))
         copy.rmdir()
         copy.write_text(text)
-        list(warehouse.build_day(connection, NEXT, DAILY_TABLES, changed))
+        list(warehouse.build_days(connection, [NEXT], DAILY_TABLES, changed))
     assert due(warehouse, changed) == []
 
 

@@ -245,7 +245,7 @@ def test_a_table_that_was_changed_by_hand_is_red_until_it_is_built_again(tmp_pat
             warehouse.look_again(connection, table, table.checks, [FIRST])
             kept = [row["check_name"] for row in run(connection, "FROM check_findings")]
             assert kept == [check.name]
-            list(warehouse.build_day(connection, FIRST, [table], Landed({FIRST: files})))
+            list(warehouse.build_days(connection, [FIRST], [table], Landed({FIRST: files})))
             assert run(connection, "FROM check_findings") == []
     assert warehouse.built_days().keys() == {FIRST}
 

@@ -40,7 +40,7 @@ def build(warehouse: Warehouse, *answers: tuple[date, list[Record]]) -> None:
     files = [(day, land(folder, f"{number + place}", records)) for place, (day, records) in enumerate(answers)]
     with warehouse.connect() as connection:
         for day, file in files:
-            list(warehouse.build_day(connection, day, DAILY_TABLES, Landed({day: [file]})))
+            list(warehouse.build_days(connection, [day], DAILY_TABLES, Landed({day: [file]})))
 
 
 def by_day(warehouse: Warehouse) -> dict[date, Row]:

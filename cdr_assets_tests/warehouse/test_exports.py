@@ -43,7 +43,7 @@ def write(folder: Path, days: Sequence[date], start: multiprocessing.synchronize
     start.wait()
     for day in days:
         with warehouse.connect() as connection:
-            list(warehouse.build_day(connection, day, DAILY_TABLES, zone))
+            list(warehouse.build_days(connection, [day], DAILY_TABLES, zone))
 
 
 def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees_half_a_partition(

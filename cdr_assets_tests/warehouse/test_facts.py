@@ -52,7 +52,8 @@ class World:
         warehouse = self.warehouse
         with warehouse.connect() as connection:
             return {
-                day: list(warehouse.build_day(connection, day, DAILY_TABLES, self.landed, skip_current)) for day in days
+                day: list(warehouse.build_days(connection, [day], DAILY_TABLES, self.landed, skip_current))
+                for day in days
             }
 
     def due(self) -> dict[str, list[date]]:
@@ -147,9 +148,9 @@ def test_while_the_file_is_broken_owner_usage_waits_and_all_else_is_built(world:
     warehouse = world.warehouse
     with warehouse.connect() as connection:
         built = list(
-            warehouse.build_day(
+            warehouse.build_days(
                 connection,
-                DAY,
+                [DAY],
                 DAILY_TABLES,
                 world.landed,
                 on_bad_rooms=lambda table, error: waited.append((table, str(error))),
@@ -196,11 +197,11 @@ def test_a_file_that_changes_while_the_day_is_built_makes_it_due(world: World) -
     facts = Facts(ChangedAfterItWasRead([Room("r", "old", None)]), is_provisional=lambda day: False)
     warehouse = Warehouse(world.folder / "cdr.duckdb", facts=facts)
     with warehouse.connect() as connection:
-        list(warehouse.build_day(connection, DAY, DAILY_TABLES, world.landed))
+        list(warehouse.build_days(connection, [DAY], DAILY_TABLES, world.landed))
     assert world.owners()[DAY] == ("old", None)
     assert DAY not in warehouse.built_partitions()[OWNER_USAGE.name]
     with warehouse.connect() as connection:
-        list(warehouse.build_day(connection, DAY, DAILY_TABLES, world.landed, skip_current=True))
+        list(warehouse.build_days(connection, [DAY], DAILY_TABLES, world.landed, skip_current=True))
     assert world.owners()[DAY] == ("new", None)
     assert DAY in warehouse.built_partitions()[OWNER_USAGE.name]
 
@@ -270,7 +271,9 @@ def test_only_the_tables_that_are_asked_for_are_built(world: World) -> None:
     (world.folder / "published" / "room_usage" / f"{DAY}.parquet").unlink()
     warehouse = Warehouse(world.folder / "cdr.duckdb", facts=Facts(NoRooms(), is_provisional=lambda day: True))
     with warehouse.connect() as connection:
-        built = list(warehouse.build_day(connection, DAY, [ROOM_USAGE, DAILY_USAGE], world.landed, skip_current=True))
+        built = list(
+            warehouse.build_days(connection, [DAY], [ROOM_USAGE, DAILY_USAGE], world.landed, skip_current=True)
+        )
     assert [(partition.table, partition.was_current) for partition in built] == [
         (ROOM_USAGE, False),
         (DAILY_USAGE, False),

@@ -91,13 +91,16 @@ def test_any_order_of_days_any_number_of_times_gives_what_computing_from_scratch
         by_day[utc_day(each)].append(each)
     with tempfile.TemporaryDirectory() as folder:
         files = {day: land(Path(folder), str(day), day_records) for day, day_records in by_day.items()}
-        order = [*files, *random.Random(seed).sample(list(files), k=min(2, len(files)))]
-        random.Random(seed).shuffle(order)
+        rng = random.Random(seed)
+        order = [*files, *rng.sample(list(files), k=min(2, len(files)))]
+        rng.shuffle(order)
         warehouse = Warehouse(Path(folder) / "cdr.duckdb")
         with warehouse.connect() as connection:
-            for day in order:
+            while order:
+                # Some of the days are built together.
+                together = sorted({order.pop() for _ in range(rng.randint(1, len(order)))})
                 landed = Landed({day: [file] for day, file in files.items()})
-                list(warehouse.build_day(connection, day, DAILY_TABLES, landed))
+                list(warehouse.build_days(connection, together, DAILY_TABLES, landed))
             assert_clean(connection, files)
         assert_exact(warehouse.path, records)
 
@@ -146,9 +149,9 @@ def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
         land_in(zone, day, 2 if number == newer else 1, [moved[number], others[number]])
     with warehouse.connect() as connection:
         for number in order:
-            built = list(warehouse.build_day(connection, days[number], DAILY_TABLES, zone))
+            built = list(warehouse.build_days(connection, [days[number]], DAILY_TABLES, zone))
             for due in {day for partition in built for day in partition.days_due}:
-                list(warehouse.build_day(connection, due, DAILY_TABLES, zone))
+                list(warehouse.build_days(connection, [due], DAILY_TABLES, zone))
         assert_clean(connection, days)
     assert_exact(warehouse.path, [moved[newer], *others])
 
@@ -270,15 +273,12 @@ def test_minutes_that_overflow_their_column_turn_the_check_red(warehouse: Wareho
         warehouse.connect() as connection,
         pytest.raises(BlockedByCheck, match="room_usage_adds_up fails on 2026-11-02 with 1 rows"),
     ):
-        list(warehouse.build_day(connection, DAY, [ROOM_USAGE], Landed({})))
+        list(warehouse.build_days(connection, [DAY], [ROOM_USAGE], Landed({})))
 
 
 def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(warehouse: Warehouse) -> None:
     calls, each = 410_000, 3
-    slices: dict[Table, tuple[str, dict[str, date]]] = {
-        ROOM_USAGE: ("room_usage/slices", {"usage_date": DAY}),
-        CONFERENCE_USAGE: ("conferences/slices", {"first_date": DAY, "last_date": DAY}),
-    }
+    slices = {ROOM_USAGE: "room_usage/slices", CONFERENCE_USAGE: "conferences/slices"}
     with warehouse.connect() as connection:
         connection.execute(
             "INSERT INTO call_detail_records BY NAME "
@@ -289,10 +289,9 @@ def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(wareh
             "FROM range($calls * $each) AS calls(number)",
             {"day": DAY, "calls": calls, "each": each},
         )
-        for built in warehouse.build_day(connection, DAY, [ROOM_USAGE, CONFERENCE_USAGE], Landed({})):
+        for built in warehouse.build_days(connection, [DAY], [ROOM_USAGE, CONFERENCE_USAGE], Landed({})):
             assert built.row_count == calls
-            statement, values = slices[built.table]
-            (sliced,) = run(connection, read_sql(statement), **values)
+            (sliced,) = run(connection, read_sql(slices[built.table]), first_date=DAY, last_date=DAY)
             assert sliced["slices"] > 1
             found = connection.execute(
                 "SELECT DISTINCT connections, participants, participant_minutes, billable_minutes, peak_participants "

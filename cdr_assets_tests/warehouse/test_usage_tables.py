@@ -86,13 +86,15 @@ def build_in_any_order(
         for day, number, records in rng.sample(answers, len(answers)):
             land_in(zone, day, number, records)
             if rng.random() < 0.4:
-                build(warehouse, connection, zone, rng.choice([*zone.days()]), built)
+                build(warehouse, connection, zone, [rng.choice([*zone.days()])], built)
         for _ in range(20):
             due = [day for day, version in zone.days().items() if built.get(day) != version]
             if not due:
                 break
-            for day in rng.sample(due, len(due)):
-                build(warehouse, connection, zone, day, built)
+            rng.shuffle(due)
+            while due:
+                together = sorted(due.pop() for _ in range(min(len(due), rng.randint(1, 8))))
+                build(warehouse, connection, zone, together, built)
         else:
             raise AssertionError("days are due for ever")
     return warehouse.path
@@ -111,10 +113,12 @@ def older_versions(days: dict[date, list[Record]], rng: Random) -> Iterator[tupl
             yield day - DAY, [{**each, "trans_date": f"{day - DAY}T12:00:00.000Z"} for each in moved]
 
 
-def build(warehouse: Warehouse, connection: Connection, zone: LandingZone, day: date, built: dict[date, str]) -> None:
-    partitions = list(warehouse.build_day(connection, day, DAILY_TABLES, zone))
-    built[day] = zone.version(day)
-    for other in {other for partition in partitions for other in partition.days_due} - {day}:
+def build(
+    warehouse: Warehouse, connection: Connection, zone: LandingZone, days: Sequence[date], built: dict[date, str]
+) -> None:
+    partitions = list(warehouse.build_days(connection, days, DAILY_TABLES, zone))
+    built.update((day, zone.version(day)) for day in days)
+    for other in {other for partition in partitions for other in partition.days_due}:
         built.pop(other, None)
 
 

@@ -1,10 +1,10 @@
--- Adds the entry of a partition.
+-- Adds the entries of some partitions.
 INSERT INTO build_log BY NAME
 SELECT
-    $usage_date AS usage_date,
-    $asset AS asset,
-    $landing_version AS landing_version,
-    $fingerprint AS fingerprint,
+    unnest($usage_dates::DATE[]) AS usage_date,
+    unnest($assets::VARCHAR[]) AS asset,
+    unnest($landing_versions::VARCHAR[]) AS landing_version,
+    unnest($fingerprints::VARCHAR[]) AS fingerprint,
     $built_at AS built_at,
-    $export_size AS export_size,
-    $export_mtime_ns AS export_mtime_ns;
+    unnest($export_sizes::BIGINT[]) AS export_size,
+    unnest($export_mtimes_ns::BIGINT[]) AS export_mtime_ns;

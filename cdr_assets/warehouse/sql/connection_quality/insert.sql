@@ -1,4 +1,4 @@
--- One row per record of the UTC day, direction and kind of media that stats_quality has an object for. Every value is read
+-- One row per record of the UTC days, direction and kind of media that stats_quality has an object for. Every value is read
 -- as text first, so one of another shape costs no other.
 INSERT INTO connection_quality BY NAME
 WITH places AS (
@@ -15,7 +15,7 @@ parts AS (
         media,
         quality(json_extract(stats_quality, place)) AS given
     FROM call_detail_records, places
-    WHERE usage_date = $usage_date
+    WHERE usage_date BETWEEN $first_date AND $last_date
       AND json_type(stats_quality, place) = 'OBJECT'
 )
 

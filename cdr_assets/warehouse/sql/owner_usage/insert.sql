@@ -1,4 +1,4 @@
--- One row per app, owner and billing code of the UTC day. A name that a record's own room_details does not give is that of
+-- One row per app, owner, billing code and UTC day. A name that a record's own room_details does not give is that of
 -- the file of rooms.
 INSERT INTO owner_usage BY NAME
 SELECT
@@ -15,6 +15,6 @@ SELECT
     sum_of_minutes(sum(subscribed_minutes)) AS subscribed_minutes,
     sum_of_minutes(sum(published_minutes)) AS published_minutes
 FROM call_detail_records AS records
-LEFT JOIN rooms_of_day AS rooms USING (room_id)
-WHERE usage_date = $usage_date
+LEFT JOIN rooms_of_days AS rooms USING (usage_date, room_id)
+WHERE usage_date BETWEEN $first_date AND $last_date
 GROUP BY ALL;

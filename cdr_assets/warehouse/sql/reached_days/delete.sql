@@ -1,1 +1,1 @@
-DELETE FROM reached_days WHERE usage_date = $usage_date;
+DELETE FROM reached_days WHERE usage_date BETWEEN $first_date AND $last_date;

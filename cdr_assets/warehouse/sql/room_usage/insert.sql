@@ -1,4 +1,4 @@
--- One row per app and room of the UTC day. Sums are of decimals and whole seconds, so they are exact in any order. The
+-- One row per app, room and UTC day, of the days from $first_date to $last_date. Sums are of decimals and whole seconds, so they are exact in any order. The
 -- peak is a running count over joins (+1) and leaves (-1), leaves first at one instant. It runs over all rooms in one
 -- go, since a room's count is back at 0 before the next room begins. Rooms are numbered for it, because a number sorts
 -- faster than a text. When there are too many rooms for the memory, each $slice of $slices holds some: 0 of 1 holds all.
@@ -8,7 +8,7 @@ WITH connections AS NOT MATERIALIZED (
         REPLACE (nullif(app_id, '') AS app_id, nullif(room_id, '') AS room_id),
         person(user_ref, user_name, cdr_id) AS person
     FROM call_detail_records
-    WHERE usage_date = $usage_date
+    WHERE usage_date BETWEEN $first_date AND $last_date
       AND hash(room_id) % $slices = $slice
 ),
 
@@ -35,7 +35,8 @@ stays AS (
     SELECT room_number, room_connect_dt, room_disconnect_dt
     FROM connections
     JOIN rooms
-        ON rooms.room_id IS NOT DISTINCT FROM connections.room_id
+        ON rooms.usage_date = connections.usage_date
+        AND rooms.room_id IS NOT DISTINCT FROM connections.room_id
         AND rooms.app_id IS NOT DISTINCT FROM connections.app_id
     WHERE room_connect_dt < room_disconnect_dt
 ),
