@@ -52,8 +52,6 @@ class DailyRun:
         self.lateness: dict[date, dict[str, Any]] = {}
         """How late the records came that the first answer since a fetched day closed did not have. Days that are open
         have none."""
-        self.days_to_rebuild: set[date] = set()
-        """Days that changed in the landing zone after this run built them, or that it does not build."""
         self.loaded_days: set[date] = set()
         """Days whose records this run typed again."""
         self.days_due: set[date] = set()
@@ -61,6 +59,8 @@ class DailyRun:
         self.bad_rooms: BadRooms | None = None
         """Why tables that need the file of rooms were not built."""
         self.zone = zone
+        self._changed_days: set[date] = set()
+        self._built_from: dict[date, str] = {}
         self._warehouse, self._client = warehouse, client
         self._tables, self._replace = tables, replace
         self._lease = ConnectionLease(warehouse.connect)
@@ -121,16 +121,16 @@ class DailyRun:
             concurrency=concurrency,
         ):
             if outcome.fetched:
-                self.days_to_rebuild.update(outcome.fetched.changed_days)
+                self._changed_days.update(outcome.fetched.changed_days)
                 self._note(PERIOD_CDR, INGEST_CHECKS, outcome.day)
             for partition in outcome.built:
                 self.days_due.update(partition.days_due)
+                self._built_from[outcome.day] = partition.landing_version
                 if not partition.was_current:
                     if partition.table is CALL_DETAIL_RECORDS:
                         self.loaded_days.add(outcome.day)
                     self._note(partition.table.name, partition.table.daily_checks, outcome.day)
             if self._tables and not outcome.error:
-                self.days_to_rebuild.discard(outcome.day)
                 self.days_due.discard(outcome.day)
             yield outcome
 
@@ -140,12 +140,16 @@ class DailyRun:
         with self._client() as client:
             found = reconcile(self._warehouse.connect, client, self.zone, day, sample)
         for ingested in found.ingested:
-            self.days_to_rebuild.update(ingested.changed_days)
+            self._changed_days.update(ingested.changed_days)
         table = CALL_DETAIL_RECORDS.name
         with self._lease.connection() as connection:
             finding = Finding(table, ROUTES_AGREE, day, len(found.differences), found.differences)
             self._warehouse.keep(connection, [finding])
         self._note(table, [ROUTES_AGREE], day)
+
+    def days_to_rebuild(self) -> set[date]:
+        """Days that this run changed in the landing zone, and has not built since."""
+        return {day for day in self._changed_days if self._built_from.get(day) != self.zone.version(day)}
 
     def is_provisional(self, day: date) -> bool:
         """Whether the day is open, or has closed and is to be fetched again."""

@@ -92,7 +92,7 @@ class DailyStep:
             for day in self.run.days_due
             if self.run.zone.files(day) and partitions and partitions.has_partition_key(day.isoformat())
         }
-        return sorted(lost_records | self.run.days_to_rebuild.intersection(days))
+        return sorted(lost_records | self.run.days_to_rebuild().intersection(days))
 
     def _evaluate_checks(self) -> Iterator[Event]:
         """Looks at every day again: "Execute" on checks in the UI starts a run without a partition."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Iterable
 from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler
 from itertools import chain
 from random import Random
+from typing import Any
 
 import dagster as dg
 import duckdb
 import pytest
 import zstandard
 
+from cdr_assets.enablex.client import Request
+from cdr_assets.landing.ingest import ingest
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline import daily_run
 from cdr_assets.sandbox.calls import Settings, Shape, records_of_day
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets.warehouse.build import Warehouse
@@ -40,6 +45,7 @@ from cdr_assets_tests.reference import Record, utc_day
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + timedelta(days=1)
+PATIENCE_S = 60
 ASSETS = ("period_cdr", *TABLES)
 BY_NAME = {table.name: table for table in DAILY_TABLES}
 HTML = answer(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"})
@@ -359,6 +365,30 @@ def test_a_spilled_record_lands_on_its_own_day_which_is_rebuilt_without_a_reques
     assert scripted.run(NEXT, assets=TABLES).success
     assert_exact(scripted.warehouse, [record("a", DAY), record("b", NEXT), record("late", NEXT)])
     assert len(script.paths) == asked + 1
+
+
+def test_a_day_is_built_once_if_what_a_later_answer_adds_was_there_in_time(
+    scripted: Location, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third = NEXT + timedelta(days=1)
+    has_landed = threading.Event()
+
+    def ingest_third_first(zone: LandingZone, request: Request, route: str, days: list[date], replace: bool) -> Any:
+        if days == [NEXT]:
+            assert has_landed.wait(PATIENCE_S)
+        ingested = ingest(zone, request, route, days, replace)
+        if days == [third]:
+            has_landed.set()
+        return ingested
+
+    monkeypatch.setattr(daily_run, "ingest", ingest_third_first)
+    script.holds(DAY, record("a", DAY))
+    script.holds(NEXT, record("b", NEXT))
+    script.holds(third, record("late", NEXT), record("c", third))
+    assert scripted.run(DAY, third).success
+    assert_exact(scripted.warehouse, [record("a", DAY), record("b", NEXT), record("late", NEXT), record("c", third)])
+    built = dg.AssetRecordsFilter(dg.AssetKey("call_detail_records"), asset_partitions=[str(NEXT)])
+    assert len(scripted.instance.fetch_materializations(built, limit=10).records) == 1
 
 
 def test_records_spilled_onto_both_sides_are_all_named(location: Location, sandbox: Sandbox) -> None:

@@ -18,7 +18,7 @@ from cdr_assets.database import Connection, WarehouseError, run
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import BlockedByCheck, look
-from cdr_assets.warehouse.table import Table, read_sql
+from cdr_assets.warehouse.table import read_sql
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import assert_exact, read
 from cdr_assets_tests.location import lengthen
