@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -118,24 +117,25 @@ class Warehouse:
         """
         inputs = Inputs(landed, self._facts)
         versions = {day: landed.version(day) for day in days} if skip_current else {}
-        current = {day: self._current(connection, day, version) for day, version in versions.items()}
+        current = {(table, day) for day in versions for table in self._current(connection, day, versions[day])}
         read_versions: dict[date, str] = {}
-        forgotten: dict[Table, set[date]] = defaultdict(set)
         for table in tables:
-            due = [day for day in days if table not in current.get(day, ()) or day in forgotten[table]]
-            unchanged = [day for day in days if day not in due]
-            for day, rows in count_rows(connection, table, unchanged).items():
-                fingerprint, figures = self._fingerprint(table, day), self._figures(connection, table, day)
-                yield BuiltPartition(table, day, rows, versions[day], fingerprint, was_current=True, figures=figures)
-            for part in ranges(due, most=1 if table.one_day_at_a_time else None):
-                try:
-                    built, blocking = self._build(connection, table, part, inputs, read_versions, forgotten)
-                except BadRooms as error:
-                    on_bad_rooms(table, error)
-                    continue
-                yield from built
-                if blocking:
-                    raise BlockedByCheck(_blocked(blocking))
+            for part in ranges(days, most=1 if table.one_day_at_a_time else None):
+                unchanged = [day for day in part if (table, day) in current]
+                for day, rows in count_rows(connection, table, unchanged).items():
+                    source = BuiltFrom(versions[day], self._fingerprint(table, day))
+                    figures = self._figures(connection, table, day)
+                    yield BuiltPartition(table, day, rows, *source, was_current=True, figures=figures)
+                for due in ranges(set(part).difference(unchanged)):
+                    try:
+                        built, blocking, stale = self._build(connection, table, due, inputs, read_versions)
+                    except BadRooms as error:
+                        on_bad_rooms(table, error)
+                        continue
+                    current -= stale
+                    yield from built
+                    if blocking:
+                        raise BlockedByCheck(_blocked(blocking))
 
     def _build(
         self,
@@ -144,12 +144,11 @@ class Warehouse:
         days: Sequence[date],
         inputs: Inputs,
         read_versions: dict[date, str],
-        forgotten: dict[Table, set[date]],
-    ) -> tuple[list[BuiltPartition], list[Finding]]:
-        """Replaces the partitions of adjacent days. Also returns the open findings of blocking checks.
+    ) -> tuple[list[BuiltPartition], list[Finding], set[tuple[Table, date]]]:
+        """Replaces the partitions of adjacent days.
 
-        `read_versions` are those of the landing files that were read. `forgotten` are the days of each table that have
-        no entry in the build log.
+        Also returns the open findings of blocking checks, and which other partitions are not current any more.
+        `read_versions` are those of the landing files that were read.
         """
         with ExitStack() as locks:
             if not table.sources:
@@ -164,17 +163,16 @@ class Warehouse:
                 elif day not in read_versions:
                     read_versions[day] = self._landing_version_of_source(connection, table, day)
             built_from = {day: BuiltFrom(read_versions[day], fingerprints[day]) for day in days}
-            rebuilt, blocking = self._replace(connection, table, built_from, inputs, forgotten)
-        for each in (table, *tables_below(table)):
-            forgotten[each].update(days)
-        built = []
-        for day, rows in count_rows(connection, table, days).items():
-            # Tables below are built after this one, for the same days.
-            days_due = (rebuilt.changed_days if tables_below(table) else frozenset()) | rebuilt.days_due
-            figures = self._figures(connection, table, day)
-            partition = BuiltPartition(table, day, rows, *built_from[day], days_due.difference(days), figures=figures)
-            built.append(partition)
-        return built, blocking
+            rebuilt, blocking = self._replace(connection, table, built_from, inputs)
+        below = tables_below(table)
+        # Tables below are built after this one, for the same days.
+        days_due = ((rebuilt.changed_days if below else frozenset()) | rebuilt.days_due).difference(days)
+        built = [
+            BuiltPartition(table, day, rows, *built_from[day], days_due, figures=self._figures(connection, table, day))
+            for day, rows in count_rows(connection, table, days).items()
+        ]
+        stale = {(each, day) for each in (table, *below) for day in rebuilt.changed_days | rebuilt.days_due}
+        return built, blocking, stale
 
     def _current(self, connection: Connection, day: date, landing_version: str) -> set[Table]:
         """The tables whose partition of the day would be the same if it, and all before it, were built again."""
@@ -197,7 +195,6 @@ class Warehouse:
         table: Table,
         built_from: Mapping[date, BuiltFrom],
         inputs: Inputs,
-        forgotten: Mapping[Table, Collection[date]],
     ) -> tuple[Rebuilt, list[Finding]]:
         """Replaces partitions and the findings of their checks. Also returns the open findings of blocking checks."""
         assert table.build is not None
@@ -207,8 +204,7 @@ class Warehouse:
             kept = keep(connection, look(connection, table, table.daily_checks, days), _now())
             blocking = [finding for finding in kept.still_open if finding.check.blocking]
             # If the process is killed right after the commit, these must be due.
-            changes.forget([each for each in (table, *below) if not {*days}.issubset(forgotten[each])], days)
-            changes.forget([table, *below], rebuilt.days_due.difference(days))
+            changes.forget([table, *below], rebuilt.days_due.union(days))
             changes.forget(below, rebuilt.changed_days.difference(days))
             changes.export_findings(kept.changed_days, days)
             blocked = {finding.usage_date for finding in blocking}

@@ -153,6 +153,18 @@ def test_folders_above_the_landing_zone_do_not_matter(tmp_path: Path) -> None:
     assert_exact(account.warehouse.path, [record("a", DAYS[1])])
 
 
+@pytest.mark.parametrize(("moves_from", "to"), [(0, 1), (1, 0)])
+def test_days_that_are_built_together_are_not_current_if_one_of_them_takes_a_record_from_another(
+    account: Account, moves_from: int, to: int
+) -> None:
+    account.answer(record("a", DAYS[moves_from]), record("b", DAYS[moves_from]), record("c", DAYS[to]))
+    account.catch_up()
+    account.answer(record("a", DAYS[to]), day=DAYS[to])
+    with account.warehouse.connect() as connection:
+        list(account.warehouse.build_days(connection, DAYS[:2], DAILY_TABLES, account.zone, skip_current=True))
+    assert_exact(account.warehouse.path, [record("a", DAYS[to]), record("b", DAYS[moves_from]), record("c", DAYS[to])])
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_in_whatever_order_days_are_answered_and_built_the_tables_hold_the_newest_versions(
     account: Account, tmp_path: Path, seed: int
