@@ -205,11 +205,13 @@ def _download(files: Path, url: str, folder: Path) -> Run:
 
 
 def huge_day(count: int, before: Path | None) -> Group:
-    def of(checkout: Path | None) -> Measure:
-        return lambda files, url, folder: sides.project(f"{url}/day", folder, [DAY], count, checkout)
+    def of(checkout: Path | None, selection: str = sides.ALL_TABLES) -> Measure:
+        return lambda files, url, folder: sides.project(f"{url}/day", folder, [DAY], count, checkout, selection)
 
-    rows = [Row("day-huge", f"a day of {count:,}: this project", of(None), count, most_runs=2 if before else 1)]
+    rows = [Row("day-huge", f"a day of {count:,}: this project", of(None), count, most_runs=1)]
     if before:
+        three = of(None, sides.THREE_TABLES)
+        rows.append(Row("three-huge", "  rooms and conferences alone: this project", three, count, most_runs=2))
         rows.append(Row("before-huge", "  the older checkout", of(before), count, most_runs=2))
     return Group(lambda files: _make(files / "day", count, [DAY]), rows)
 
