@@ -23,6 +23,10 @@ Built = TypeVar("Built")
 DAYS_AT_ONCE = 16
 """Days that are built together at most. What is done of them is recorded when all are done."""
 
+RECORDS_AT_ONCE = 50_000
+"""Records of days that are built together; a day with more is built alone. Other processes wait meanwhile, for some
+seconds."""
+
 
 @dataclass
 class DayOutcome(Generic[Fetched, Built]):
@@ -40,17 +44,17 @@ def build_days(
     *,
     fetch: Callable[[date], Fetched] | None,
     build: Callable[[Mapping[date, Fetched | None]], Iterator[tuple[date, Built]]],
-    are_few: Callable[[Sequence[date]], bool] = lambda days: len(days) == 1,
+    records: Callable[[date], int],
     before_waiting: Callable[[], None] = lambda: None,
     concurrency: int = 1,
 ) -> Generator[DayOutcome[Fetched, Built], None, None]:
     """The outcome of each day, in order; none after the first with an error.
 
     `fetch` is called on up to `concurrency` threads at a time, ahead of the building; without it nothing is fetched.
-    `build` takes adjacent days that are there, as long as they `are_few` enough to be built together, and yields what
-    it has done of each, on one thread. If it fails for several days, they are built again one by one, so that the days
-    before the error are done and the error has its day. `before_waiting` is called on that thread before it waits for
-    an answer.
+    `build` takes adjacent days that are there, up to DAYS_AT_ONCE and RECORDS_AT_ONCE, and yields what it has done of
+    each, on one thread. `records` says how many records a day has. If building several days fails, they are built again
+    one by one, so that the days before the error are done and the error has its day. `before_waiting` is called on that
+    thread before it waits for an answer.
     """
     with ExitStack() as stack:
         fetchers = stack.enter_context(ThreadPoolExecutor(concurrency, "fetch"))
@@ -58,8 +62,8 @@ def build_days(
         for pool in (builder, fetchers):
             # Days that have not begun are dropped when the caller stops early.
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        ask = (lambda day: fetchers.submit(fetch, day)) if fetch else None
-        portions = _portions(days, ask, are_few, before_waiting)
+        ask = (lambda day: fetchers.submit(fetch, day)) if fetch else _nothing
+        portions = _portions(days, ask, records, before_waiting)
 
         def build_next() -> list[DayOutcome[Fetched, Built]]:
             outcomes = list(_built(next(portions, []), build))
@@ -78,49 +82,51 @@ def build_days(
 
 def _portions(
     days: Sequence[date],
-    ask: Callable[[date], Future[Fetched]] | None,
-    are_few: Callable[[Sequence[date]], bool],
+    ask: Callable[[date], Future[Any]],
+    records: Callable[[date], int],
     before_waiting: Callable[[], None],
-) -> Generator[list[DayOutcome[Fetched, Any]], None, None]:
+) -> Generator[list[DayOutcome[Any, Any]], None, None]:
     """The days in order, fetched and not built. Adjacent ones that are there at the same time come together."""
-    left, asked = deque(days), deque[tuple[date, Future[Fetched] | None]]()
+    left, asked = deque(days), deque[tuple[date, Future[Any]]]()
+
+    def ask_ahead(most: int) -> None:
+        while left and len(asked) < most:
+            day = left.popleft()
+            asked.append((day, ask(day)))
+
     # The first day is asked for alone: a refused account is asked only once.
-    ahead = 1
-    while left or asked:
-        _ask(left, asked, ask, ahead)
+    ask_ahead(1)
+    while asked:
         day, answer = asked.popleft()
-        if answer and not answer.done():
+        if not answer.done():
             before_waiting()
-        if answer and (error := answer.exception()):
+        if error := answer.exception():
             if not isinstance(error, Exception):
                 raise error
             yield [DayOutcome(day, error=error)]
             return
-        portion = [DayOutcome[Fetched, Any](day, answer.result() if answer else None)]
-        ahead = DAYS_AT_ONCE
-        _ask(left, asked, ask, ahead)
+        portion = [DayOutcome[Any, Any](day, answer.result())]
+        together = records(day)
+        ask_ahead(DAYS_AT_ONCE)
         while asked and len(portion) < DAYS_AT_ONCE:
-            day, answer = asked[0]
-            is_there = answer is None or (answer.done() and not answer.exception())
-            together = [*(outcome.day for outcome in portion), day]
-            if not is_there or day != portion[-1].day + DAY or not are_few(together):
+            following, answer = asked[0]
+            if following != day + DAY or not answer.done() or answer.exception():
                 break
-            portion.append(DayOutcome(day, answer.result() if answer else None))
+            together += records(following)
+            if together > RECORDS_AT_ONCE:
+                break
+            portion.append(DayOutcome(following, answer.result()))
             asked.popleft()
-            _ask(left, asked, ask, ahead)
+            day = following
+            ask_ahead(DAYS_AT_ONCE)
         yield portion
 
 
-def _ask(
-    left: deque[date],
-    asked: deque[tuple[date, Future[Fetched] | None]],
-    ask: Callable[[date], Future[Fetched]] | None,
-    ahead: int,
-) -> None:
-    """Asks for the days that are next, until so many are asked for and not taken."""
-    while left and len(asked) < ahead:
-        day = left.popleft()
-        asked.append((day, ask(day) if ask else None))
+def _nothing(day: date) -> Future[Any]:
+    """The answer of a day that is not asked for."""
+    answer = Future[Any]()
+    answer.set_result(None)
+    return answer
 
 
 def _built(

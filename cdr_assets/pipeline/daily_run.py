@@ -15,7 +15,7 @@ from cdr_assets.enablex.client import Asked, EnableX
 from cdr_assets.landing.ingest import IngestResult, ingest
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
-from cdr_assets.pipeline.build_days import DayOutcome, build_days
+from cdr_assets.pipeline.build_days import RECORDS_AT_ONCE, DayOutcome, build_days
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
@@ -24,9 +24,6 @@ from cdr_assets.warehouse.partitions import portions
 from cdr_assets.warehouse.rooms import BadRooms
 from cdr_assets.warehouse.table import Check, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
-
-RECORDS_AT_ONCE = 50_000
-"""Landed records of days that are built together. Other processes wait meanwhile, for some seconds."""
 
 Outcome: TypeAlias = DayOutcome[IngestResult, BuiltPartition]
 
@@ -116,7 +113,7 @@ class DailyRun:
             days,
             fetch=fetch,
             build=partial(self._build, skip_current=skip_current),
-            are_few=self._are_few,
+            records=self._landed_records,
             before_waiting=self._lease.release,
             concurrency=concurrency,
         ):
@@ -218,10 +215,9 @@ class DailyRun:
                         first_answer_at=first_answer_at.replace(tzinfo=None),
                     )
 
-    def _are_few(self, days: Sequence[date]) -> bool:
-        """Whether the landed records of the days are so few that building them together holds nobody up."""
-        records = [file.records for day in days for file in self.zone.files(day)]
-        return None not in records and sum(filter(None, records)) <= RECORDS_AT_ONCE
+    def _landed_records(self, day: date) -> int:
+        """The landed records of the day; more than are built together if a file does not say how many it has."""
+        return sum(RECORDS_AT_ONCE + 1 if file.records is None else file.records for file in self.zone.files(day))
 
     def _first_answer_at(self, day: date) -> datetime | None:
         """When the first answer since the day closed was asked for; None if there is none yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from datetime import date
 
@@ -11,7 +11,7 @@ import pytest
 
 from cdr_assets.database import WarehouseBusy
 from cdr_assets.days import days_between
-from cdr_assets.pipeline.build_days import DAYS_AT_ONCE, DayOutcome, build_days
+from cdr_assets.pipeline.build_days import DAYS_AT_ONCE, RECORDS_AT_ONCE, DayOutcome, build_days
 
 FIRST = date(2026, 11, 1)
 WEEK = days_between(FIRST, date(2026, 11, 7))
@@ -28,12 +28,17 @@ def build(fetched: Mapping[date, str | None]) -> Iterator[tuple[date, str]]:
             yield day, f"{table} of {day}"
 
 
-def never_alone(days: Sequence[date]) -> bool:
-    return True
+def many(day: date) -> int:
+    """So many records that the day is built alone."""
+    return RECORDS_AT_ONCE + 1
+
+
+def few(day: date) -> int:
+    return 1
 
 
 def outcomes(**changes: object) -> list[DayOutcome[str, str]]:
-    arguments = {"fetch": fetch, "build": build, "concurrency": 2} | changes
+    arguments = {"fetch": fetch, "build": build, "records": many, "concurrency": 2} | changes
     return list(build_days(WEEK, **arguments))  # type: ignore[arg-type]
 
 
@@ -48,7 +53,7 @@ def test_without_a_fetch_the_days_are_built_all_the_same() -> None:
 
 
 def test_no_days_are_no_outcomes() -> None:
-    assert list(build_days([], fetch=fetch, build=build)) == []
+    assert list(build_days([], fetch=fetch, build=build, records=many)) == []
 
 
 def test_a_day_that_cannot_be_fetched_ends_the_loop_with_its_own_error() -> None:
@@ -81,10 +86,10 @@ def test_a_day_that_cannot_be_built_keeps_what_came_before_its_error_and_no_late
     assert isinstance(failed.error, ValueError)
     assert begun == WEEK[:4]
     # Built together, they end with the same.
-    assert outcomes(build=failing, fetch=None, are_few=never_alone)[:3] == [
+    assert outcomes(build=failing, fetch=None, records=few)[:3] == [
         DayOutcome(day, None, [f"records of {day}"]) for day in WEEK[:3]
     ]
-    assert [outcome.day for outcome in outcomes(build=failing, are_few=never_alone)] == WEEK[:4]
+    assert [outcome.day for outcome in outcomes(build=failing, records=few)] == WEEK[:4]
 
 
 def test_a_warehouse_that_is_in_use_is_waited_for_once() -> None:
@@ -95,7 +100,7 @@ def test_a_warehouse_that_is_in_use_is_waited_for_once() -> None:
         raise WarehouseBusy
         yield
 
-    (outcome,) = outcomes(build=busy, fetch=None, are_few=never_alone)
+    (outcome,) = outcomes(build=busy, fetch=None, records=few)
     assert (outcome.day, type(outcome.error)) == (WEEK[0], WarehouseBusy)
     assert waited == [WEEK]
 
@@ -108,7 +113,7 @@ def test_adjacent_days_that_are_there_are_built_together_while_they_are_few() ->
         yield from build(fetched)
 
     days = [*WEEK[:3], *WEEK[4:]]
-    built = list(build_days(days, fetch=None, build=noting, are_few=lambda some: len(some) <= 2))
+    built = list(build_days(days, fetch=None, build=noting, records=lambda day: RECORDS_AT_ONCE // 2))
     assert together == [WEEK[:2], WEEK[2:3], WEEK[4:6], WEEK[6:]]
     assert built == [DayOutcome(day, None, [f"records of {day}", f"usage of {day}"]) for day in days]
 
@@ -120,7 +125,7 @@ def test_no_more_days_are_built_together_than_can_be_recorded_soon() -> None:
         together.append(len(fetched))
         yield from build(fetched)
 
-    list(build_days(days_between(FIRST, date(2026, 12, 31)), fetch=None, build=noting, are_few=never_alone))
+    list(build_days(days_between(FIRST, date(2026, 12, 31)), fetch=None, build=noting, records=few))
     assert together == [DAYS_AT_ONCE] * 3 + [61 % DAYS_AT_ONCE]
 
 
@@ -144,7 +149,7 @@ def test_a_day_is_built_while_the_one_before_is_recorded() -> None:
             begun[day].set()
             yield day, "built"
 
-    for outcome in build_days(WEEK, fetch=fetch, build=noting, concurrency=2):
+    for outcome in build_days(WEEK, fetch=fetch, build=noting, records=many, concurrency=2):
         # The caller has not come back for the next day yet.
         later = WEEK[WEEK.index(outcome.day) + 1 :][:1]
         assert all(begun[day].wait(PATIENCE_S) for day in later)
@@ -193,7 +198,7 @@ def test_a_caller_that_stops_early_leaves_the_later_days_alone() -> None:
         return fetch(day)
 
     days = days_between(FIRST, date(2027, 11, 1))
-    loop = build_days(days, fetch=noting, build=build, concurrency=2)
+    loop = build_days(days, fetch=noting, build=build, records=many, concurrency=2)
     assert next(loop).day == FIRST
     loop.close()
     assert len(asked) <= 3 * DAYS_AT_ONCE
