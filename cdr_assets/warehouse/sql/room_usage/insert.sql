@@ -1,7 +1,7 @@
--- One row per app, room and UTC day, of the days from $first_date to $last_date. Sums are of decimals and whole seconds, so they are exact in any order. The
--- peak is a running count over joins (+1) and leaves (-1), leaves first at one instant. It runs over all rooms in one
--- go, since a room's count is back at 0 before the next room begins. Rooms are numbered for it, because a number sorts
--- faster than a text. When there are too many rooms for the memory, each $slice of $slices holds some: 0 of 1 holds all.
+-- One row per app, room and UTC day. Sums are of decimals and whole seconds, so they are exact in any order. The peak is a
+-- running count over joins (+1) and leaves (-1), leaves first at one instant. It runs over all rooms in one go, since a
+-- room's count is back at 0 before the next room begins. Rooms are numbered for it, because a number sorts faster than a
+-- text. When there are too many rooms for the memory, each $slice of $slices holds some: 0 of 1 holds all.
 INSERT INTO room_usage BY NAME
 WITH connections AS NOT MATERIALIZED (
     SELECT *
