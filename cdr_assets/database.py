@@ -23,7 +23,7 @@ from typing import Any
 import duckdb
 from filelock import FileLock, Timeout
 
-MEMORY_LIMIT = "240MB"
+MEMORY_LIMIT = "200MB"
 """DuckDB spills to disk beyond this. It is enough for a day of five million records with as many rooms as conferences;
 twice as much is no faster."""
 

@@ -44,12 +44,11 @@ def replace_conferences(connection: Connection, table: Table, days: Sequence[dat
     """Computes the rows of every conference that has a record on the days, over all the conference's days."""
     reach = _find_conferences(connection, days, inputs)
     run(connection, _DELETE_CONFERENCES.format(table=table.name), **reach)
-    (found,) = run(connection, read_sql("conferences/slices"), **reach)
-    for number in range(found["slices"]):
-        _find_people(connection, reach, {"slices": found["slices"], "slice": number}, inputs)
+    for part in run(connection, read_sql("conferences/slices"), **reach):
+        _find_people(connection, reach, part, inputs)
         if table.has_sql("person_presences"):
             run(connection, table.sql("person_presences"))
-        run(connection, table.sql("insert"), **reach)
+        run(connection, table.sql("insert"))
     return Rebuilt(frozenset({*days, *days_between(reach["first_date"], reach["last_date"])}))
 
 
@@ -61,19 +60,17 @@ def _find_conferences(connection: Connection, days: Sequence[date], inputs: Inpu
         run(connection, read_sql("conferences/touched_conferences"), **span)
         (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
         run(connection, read_sql("conferences/conference_days"), **reach)
-        for statement in ("conference_records", "conferences"):
-            run(connection, read_sql(f"conferences/{statement}"))
         name_clients(connection, **reach)
         inputs.prepared.update(conferences=span, reach=reach)
     return dict(inputs.prepared["reach"])
 
 
 def _find_people(connection: Connection, reach: dict[str, date], part: dict[str, int], inputs: Inputs) -> None:
-    """Makes the temporary tables of the people in a slice of these conferences, and of when they were there."""
+    """Makes the temporary tables of a slice of these conferences: its people, and when they were there."""
     if inputs.prepared.get("people") != part:
-        run(connection, read_sql("conferences/people"), **reach, **part)
-        run(connection, read_sql("conferences/several_stays"), **reach)
-        for statement in ("presences", "moments", "conference_presences"):
+        run(connection, read_sql("conferences/conferences"), **part)
+        run(connection, read_sql("conferences/conference_records"), **reach, **part)
+        for statement in ("people", "several_stays", "presences", "moments", "conference_presences"):
             run(connection, read_sql(f"conferences/{statement}"))
         inputs.prepared["people"] = part
 

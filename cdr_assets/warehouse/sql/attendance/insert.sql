@@ -1,30 +1,30 @@
 -- One row per person in each conference that has a record on the day, over all the conference's days. Without a
 -- conf_num nobody can say who met whom.
 INSERT INTO attendance BY NAME
-WITH records AS (
+WITH records AS NOT MATERIALIZED (
     SELECT
-        record,
-        conference_number,
-        person,
+        call_detail_records.rowid AS record,
         nullif(room_id, '') AS room_id,
         nullif(user_name, '') AS user_name,
         nullif(user_role, '') AS user_role,
         client
-    FROM conference_records
+    FROM call_detail_records
     LEFT JOIN clients USING (user_agent)
-    WHERE usage_date BETWEEN $first_date AND $last_date
+    -- What this says follows from the joins with records, but spares DuckDB the rest of the table.
+    WHERE usage_date BETWEEN (SELECT min(first_date) FROM conferences) AND (SELECT max(last_date) FROM conferences)
 ),
 
--- Most people have one record, which need not be looked for by what it says.
-named AS (
-    SELECT person_number, room_id, user_name, user_role, client
+-- Most people have one record, which says who they are. Here are the others.
+named_by_several AS (
+    SELECT
+        person_number,
+        min(records.room_id) AS room_id,
+        min(user_name) AS user_name,
+        min(user_role) AS user_role,
+        min(client) AS client
     FROM people
-    JOIN records USING (record)
-    WHERE connections = 1
-    UNION ALL
-    SELECT person_number, min(room_id), min(user_name), min(user_role), min(client)
-    FROM people
-    JOIN records USING (conference_number, person)
+    JOIN conference_records USING (conference_number, person)
+    JOIN records ON records.record = conference_records.record
     WHERE connections > 1
     GROUP BY person_number
 ),
@@ -33,7 +33,10 @@ attended AS (
     SELECT
         people.*,
         conferences.* EXCLUDE (conference_number),
-        named.* EXCLUDE (person_number),
+        CASE WHEN connections = 1 THEN records.room_id ELSE several.room_id END AS room_id,
+        CASE WHEN connections = 1 THEN records.user_name ELSE several.user_name END AS user_name,
+        CASE WHEN connections = 1 THEN records.user_role ELSE several.user_role END AS user_role,
+        CASE WHEN connections = 1 THEN records.client ELSE several.client END AS client,
         coalesce(rejoins, 0) AS rejoins,
         coalesce(present_us, 0) AS present_us,
         coalesce(longest_absence_us, 0) AS longest_absence_us,
@@ -42,11 +45,11 @@ attended AS (
         coalesce(conference_us, 0) AS conference_us
     FROM people
     JOIN conferences USING (conference_number)
-    JOIN named USING (person_number)
+    JOIN records USING (record)
+    LEFT JOIN named_by_several AS several USING (person_number)
     LEFT JOIN person_presences USING (person_number)
     LEFT JOIN (SELECT conference_number, conference_us FROM conference_presences) USING (conference_number)
 )
-
 SELECT
     first_date AS usage_date,
     last_date AS last_usage_date,

@@ -17,10 +17,8 @@ WITH sums AS (
 ),
 
 names AS (
-    SELECT conference_number, min(nullif(room_id, '')) AS room_id, min(nullif(conf_name, '')) AS conf_name
+    SELECT conference_number, min(room_id) AS room_id, min(conf_name) AS conf_name
     FROM conference_records
-    WHERE usage_date BETWEEN $first_date AND $last_date
-      AND conference_number IN (SELECT conference_number FROM sums)
     GROUP BY conference_number
 )
 

@@ -1,4 +1,4 @@
--- The touched conferences that have records, each with its first and last day.
+-- The conferences of the slice that have records, each with its first and last day.
 CREATE OR REPLACE TEMP TABLE conferences AS
 SELECT
     conference_number,
@@ -7,4 +7,5 @@ SELECT
     any_value(first_date) AS first_date,
     max(usage_date) AS last_date
 FROM conference_days
+WHERE conference_number BETWEEN $first_number AND $last_number
 GROUP BY conference_number;

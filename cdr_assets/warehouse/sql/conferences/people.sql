@@ -1,4 +1,4 @@
--- One row per person in each touched conference of the slice, with sums that are not rounded yet. `record` is the only
+-- One row per person in each conference of the slice, with sums that are not rounded yet. `record` is the only
 -- record of a person who has one; `enters` and `leaves` are the times of a person's only connection with a length.
 CREATE OR REPLACE TEMP TABLE people AS
 SELECT
@@ -7,7 +7,7 @@ SELECT
     person,
     count(*) AS connections,
     min(record) AS record,
-    bool_or(coalesce(lower(user_role) = 'moderator', false)) AS is_moderator,
+    bool_or(is_moderator) AS is_moderator,
     coalesce(sum(room_duration_s), 0) AS room_duration_s,
     coalesce(sum(minutes_begun(room_duration_s)), 0) AS billable_minutes,
     coalesce(sum(subscribed_minutes), 0) AS subscribed_minutes,
@@ -18,6 +18,4 @@ SELECT
     min(room_connect_dt) FILTER (room_connect_dt < room_disconnect_dt) AS enters,
     max(room_disconnect_dt) FILTER (room_connect_dt < room_disconnect_dt) AS leaves
 FROM conference_records
-WHERE usage_date BETWEEN $first_date AND $last_date
-  AND conference_number % $slices = $slice
 GROUP BY conference_number, person;
