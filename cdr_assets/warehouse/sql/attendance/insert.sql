@@ -45,7 +45,7 @@ attended AS (
         coalesce(conference_us, 0) AS conference_us
     FROM people
     JOIN conferences USING (conference_number)
-    JOIN records USING (record)
+    JOIN records ON record = person_number
     LEFT JOIN named_by_several AS several USING (person_number)
     LEFT JOIN person_presences USING (person_number)
     LEFT JOIN (SELECT conference_number, conference_us FROM conference_presences) USING (conference_number)

@@ -1,12 +1,11 @@
--- One row per person in each conference of the slice, with sums that are not rounded yet. `record` is the only
--- record of a person who has one; `enters` and `leaves` are the times of a person's only connection with a length.
+-- One row per person in each conference of the slice, with sums that are not rounded yet. A person's number is the row of
+-- the first of the person's records; `enters` and `leaves` are the times of a person's only connection with a length.
 CREATE OR REPLACE TEMP TABLE people AS
 SELECT
-    row_number() OVER () AS person_number,
+    min(record) AS person_number,
     conference_number,
     person,
     count(*) AS connections,
-    min(record) AS record,
     bool_or(is_moderator) AS is_moderator,
     coalesce(sum(room_duration_s), 0) AS room_duration_s,
     coalesce(sum(minutes_begun(room_duration_s)), 0) AS billable_minutes,
