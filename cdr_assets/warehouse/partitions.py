@@ -45,7 +45,7 @@ def replace_conferences(connection: Connection, table: Table, days: Sequence[dat
     reach = _find_conferences(connection, days, inputs)
     run(connection, _DELETE_CONFERENCES.format(table=table.name), **reach)
     for part in run(connection, read_sql("conferences/slices"), **reach):
-        _find_people(connection, reach, part, inputs)
+        _find_people(connection, reach, part)
         if table.has_sql("person_presences"):
             run(connection, table.sql("person_presences"))
         run(connection, table.sql("insert"))
@@ -65,14 +65,15 @@ def _find_conferences(connection: Connection, days: Sequence[date], inputs: Inpu
     return dict(inputs.prepared["reach"])
 
 
-def _find_people(connection: Connection, reach: dict[str, date], part: dict[str, int], inputs: Inputs) -> None:
-    """Makes the temporary tables of a slice of these conferences: its people, and when they were there."""
-    if inputs.prepared.get("people") != part:
-        run(connection, read_sql("conferences/conferences"), **part)
-        run(connection, read_sql("conferences/conference_records"), **reach, **part)
-        for statement in ("people", "several_stays", "presences", "moments", "conference_presences"):
-            run(connection, read_sql(f"conferences/{statement}"))
-        inputs.prepared["people"] = part
+def _find_people(connection: Connection, reach: dict[str, date], part: dict[str, int]) -> None:
+    """Makes the temporary tables of a slice of these conferences: its people, and when they were there.
+
+    They tell records by their rows, which a checkpoint can renumber. So each table makes them in its own transaction.
+    """
+    run(connection, read_sql("conferences/conferences"), **part)
+    run(connection, read_sql("conferences/conference_records"), **reach, **part)
+    for statement in ("people", "several_stays", "presences", "moments", "conference_presences"):
+        run(connection, read_sql(f"conferences/{statement}"))
 
 
 def replace_days(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
@@ -82,8 +83,6 @@ def replace_days(connection: Connection, table: Table, days: Sequence[date], inp
     for statement in ("reached_days/delete", "reached_days/insert"):
         run(connection, read_sql(statement), **span)
     touched.update(_touched_days(connection, table, span))
-    # The names of the temporary tables are those of the conferences.
-    inputs.prepared.clear()
     others = touched.difference(days)
     if not others:
         _sum_days(connection, table, days, inputs)

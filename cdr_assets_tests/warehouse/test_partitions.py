@@ -19,7 +19,7 @@ from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import BlockedByCheck, look
 from cdr_assets.warehouse.table import Table, read_sql
-from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
+from cdr_assets.warehouse.tables import ATTENDANCE, CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import assert_exact, read
 from cdr_assets_tests.location import lengthen
 from cdr_assets_tests.reference import Record, utc_day
@@ -267,6 +267,23 @@ def test_minutes_that_overflow_their_column_turn_the_check_red(warehouse: Wareho
         pytest.raises(BlockedByCheck, match="room_usage_adds_up fails on 2026-11-02 with 1 rows"),
     ):
         list(warehouse.build_days(connection, [DAY], [ROOM_USAGE], Landed({})))
+
+
+def test_a_checkpoint_between_two_tables_gives_nobody_another_name(warehouse: Warehouse, tmp_path: Path) -> None:
+    """It renumbers rows, if many before them were deleted."""
+    people = {"user-1": "Ada", "user-2": "Bo", "user-3": "Cleo"}
+    calls = [record(ref, conf_num="c", user={"ref": ref, "name": name}) for ref, name in people.items()]
+    landed = Landed({DAY: [land(tmp_path, "1", calls)]})
+    with warehouse.connect() as connection:
+        older = "INSERT INTO call_detail_records BY NAME SELECT DATE '2020-01-01' AS usage_date, range AS cdr_id FROM "
+        connection.execute(f"{older} range(300_000)")
+        list(warehouse.build_days(connection, [DAY], [CALL_DETAIL_RECORDS], landed))
+        connection.execute(f"{older} range(300_000, 600_000)")
+        connection.execute("CHECKPOINT")
+        connection.execute("DELETE FROM call_detail_records WHERE cdr_id SIMILAR TO '[12].{5}'")
+        for _ in warehouse.build_days(connection, [DAY], [CONFERENCE_USAGE, ATTENDANCE], landed):
+            connection.execute("CHECKPOINT")
+    assert {row["participant"]: row["user_name"] for row in read(warehouse.path, "attendance")} == people
 
 
 def number_of_slices(connection: Connection, table: Table) -> int:
