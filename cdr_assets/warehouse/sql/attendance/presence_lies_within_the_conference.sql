@@ -28,9 +28,14 @@ found AS (
         ON conferences.usage_date = people.first_date
         AND conferences.conf_num = people.conf_num
         AND conferences.app_id IS NOT DISTINCT FROM people.app_id
-    WHERE longest_presence > conference_minutes
-       OR (conference_minutes > 0 AND peak_participants < 1)
-       OR presence_minutes + 0.0005 * (people.participants + 3) < alone_minutes + 2 * met_minutes
+    -- What these two say follows from the join, but spares DuckDB the rest of the table.
+    WHERE conferences.usage_date <= $last_date
+      AND conferences.last_usage_date >= $first_date
+      AND (
+          longest_presence > conference_minutes
+          OR (conference_minutes > 0 AND peak_participants < 1)
+          OR presence_minutes + 0.0005 * (people.participants + 3) < alone_minutes + 2 * met_minutes
+      )
 )
 
 SELECT days.day::DATE AS usage_date, found.* EXCLUDE (first_date, last_date)
