@@ -56,7 +56,6 @@ def _find_conferences(connection: Connection, days: Sequence[date], inputs: Inpu
     """Makes the temporary tables of the conferences that the days touch. Returns the first and last of their days."""
     span = _span(days)
     if inputs.prepared.get("conferences") != span:
-        inputs.prepared.clear()
         run(connection, read_sql("conferences/touched_conferences"), **span)
         (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
         run(connection, read_sql("conferences/conference_days"), **reach)

@@ -14,7 +14,7 @@ WITH records AS NOT MATERIALIZED (
     WHERE usage_date BETWEEN (SELECT min(first_date) FROM conferences) AND (SELECT max(last_date) FROM conferences)
 ),
 
--- Most people have one record, which says who they are. Here are the others.
+-- Most people have one record, which says who they are. These people have several.
 named_by_several AS (
     SELECT
         person_number,
@@ -33,10 +33,10 @@ attended AS (
     SELECT
         people.*,
         conferences.* EXCLUDE (conference_number),
-        CASE WHEN connections = 1 THEN records.room_id ELSE several.room_id END AS room_id,
-        CASE WHEN connections = 1 THEN records.user_name ELSE several.user_name END AS user_name,
-        CASE WHEN connections = 1 THEN records.user_role ELSE several.user_role END AS user_role,
-        CASE WHEN connections = 1 THEN records.client ELSE several.client END AS client,
+        coalesce(several.room_id, records.room_id) AS room_id,
+        coalesce(several.user_name, records.user_name) AS user_name,
+        coalesce(several.user_role, records.user_role) AS user_role,
+        coalesce(several.client, records.client) AS client,
         coalesce(rejoins, 0) AS rejoins,
         coalesce(present_us, 0) AS present_us,
         coalesce(longest_absence_us, 0) AS longest_absence_us,
@@ -50,6 +50,7 @@ attended AS (
     LEFT JOIN person_presences USING (person_number)
     LEFT JOIN (SELECT conference_number, conference_us FROM conference_presences) USING (conference_number)
 )
+
 SELECT
     first_date AS usage_date,
     last_date AS last_usage_date,

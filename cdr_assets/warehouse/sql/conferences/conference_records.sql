@@ -1,5 +1,5 @@
--- The records of the conferences of the slice, each with the number of its conference, its row and its person. They are
--- found once, since that reads every record of the days.
+-- The records of the conferences of the slice, each with the number of its conference, its row and its person. Finding
+-- them reads every record of the days, so it is done once.
 CREATE OR REPLACE TEMP TABLE conference_records AS
 SELECT
     conference_number,

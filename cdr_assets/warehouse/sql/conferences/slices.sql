@@ -1,6 +1,6 @@
 -- The slices in which the touched conferences are summed, so that they fit in memory: of 200,000 conferences or 1,000,000
--- records each. Numbers that follow each other are together: for some joins DuckDB makes a list of all numbers between
--- the least and the largest, and does not count it as memory.
+-- records each. A slice is a range of numbers: for some joins DuckDB makes a list of all numbers between the least
+-- and the largest, and does not count it as memory.
 WITH counted AS (
     SELECT conferences, greatest(conferences // 200_000, records // 1_000_000) + 1 AS slices
     FROM (SELECT coalesce(max(conference_number), 0) AS conferences FROM conference_days)
