@@ -333,7 +333,7 @@ from cdr_assets.sandbox.demo import LAST
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     for day in ("2026-11-01", "2026-11-02"):
         for table, rows in (("call_detail_records", 30), ("conference_usage", 4), (LAST, 7)):
-            metadata = {"dagster/row_count": rows}
+            metadata = {"dagster/partition_row_count": rows}
             event = dg.AssetMaterialization(table, partition=day, metadata=metadata)
             instance.report_runless_asset_event(event)
         sys.stdin.readline()

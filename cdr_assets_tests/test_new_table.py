@@ -60,7 +60,7 @@ with dg.DagsterInstance.ephemeral() as instance:
         "columns": [[c.name, c.type, c.description] for c in spec.metadata["dagster/column_schema"].columns],
         "parents": [key.to_user_string() for key in spec.parent_keys],
         "days": sorted(location.materialized_days("daily_minutes")),
-        "rows": [location.metadata("daily_minutes", date.fromisoformat(day))["dagster/row_count"]
+        "rows": [location.metadata("daily_minutes", date.fromisoformat(day))["dagster/partition_row_count"]
                  for day in sorted(location.materialized_days("daily_minutes"))],
         "jobs": {job: sorted(key.to_user_string() for key in defs.resolve_job_def(job).asset_layer.selected_asset_keys)
                  for job in ("daily_cdr", "rebuild")},

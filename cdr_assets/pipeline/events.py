@@ -12,6 +12,7 @@ from cdr_assets.days import describe_days
 from cdr_assets.enablex.client import Asked
 from cdr_assets.landing.ingest import IngestResult
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.checks import table_of
 from cdr_assets.pipeline.daily_run import DailyRun, Outcome
 from cdr_assets.pipeline.live_run import ENABLEX_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
@@ -65,10 +66,12 @@ def materializations(
             built.table.name,
             partition=str(day),
             metadata={
-                "dagster/row_count": built.row_count,
+                "dagster/partition_row_count": built.summary.row_count,
+                "dagster/row_count": built.summary.table_row_count,
                 "build": "current, not built again" if built.was_current else "built",
                 "provisional": provisional,
-                **built.figures,
+                **built.summary.figures,
+                **{name: table_of(rows) for name, rows in built.summary.lists.items()},
             },
             tags={**source, **versions(f"{built.landing_version}-{built.fingerprint}", built.table.fingerprint)},
         )
@@ -110,7 +113,7 @@ def period_metadata(day: date, ingested: IngestResult) -> Metadata:
         "request": f"GET /cdr/period/{day}/{day}",
         **change_metadata(day, ingested),
         # Not the answer's own count: in the plot, a later and smaller answer would look like a loss.
-        "dagster/row_count": ingested.changes[day].landed,
+        "dagster/partition_row_count": ingested.changes[day].landed,
         "vanished_records": ingested.changes[day].vanished,
         "set_aside_records": sum(ingested.quarantined.values()),
         "days_to_rebuild": describe_days(spilled) or "none",
@@ -122,7 +125,7 @@ def change_metadata(day: date, ingested: IngestResult) -> Metadata:
     change = ingested.changes[day]
     answer = f"{change.new} new, {change.changed} changed" if change.brings_something else "nothing new"
     return {
-        "dagster/row_count": ingested.records.get(day, 0),
+        "dagster/partition_row_count": ingested.records.get(day, 0),
         "records": sum(ingested.records.values()),
         "new_records": change.new,
         "changed_records": change.changed,

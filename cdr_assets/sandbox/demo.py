@@ -135,6 +135,6 @@ def rows_of(instance: dg.DagsterInstance, asset: dg.AssetKey, day: str | None) -
     wanted = dg.AssetRecordsFilter(asset, asset_partitions=[str(day)])
     materialization = instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
     assert materialization is not None
-    count = materialization.metadata["dagster/row_count"].value
+    count = materialization.metadata["dagster/partition_row_count"].value
     assert isinstance(count, int)
     return count

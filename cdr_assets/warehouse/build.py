@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.database import Connection, Database, run
@@ -19,8 +18,8 @@ from cdr_assets.warehouse.build_log_copy import BuildLogCopy
 from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
 from cdr_assets.warehouse.commit import BuiltFrom, Changes, committing
 from cdr_assets.warehouse.exports import FileStamp
-from cdr_assets.warehouse.partitions import count_rows
 from cdr_assets.warehouse.rooms import BadRooms, NoRooms
+from cdr_assets.warehouse.summary import Summary, summaries
 from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table
 from cdr_assets.warehouse.tables import CHECK_FINDINGS, DAILY_TABLES, TABLES, tables_below
 
@@ -37,11 +36,11 @@ def _raise(table: Table, error: BadRooms) -> None:
 
 @dataclass(frozen=True)
 class BuiltPartition:
-    """A partition as a run leaves it: its rows, and the landing files that it was built from."""
+    """A partition as a run leaves it, and the landing files that it was built from."""
 
     table: Table
     usage_date: date
-    row_count: int
+    summary: Summary
     landing_version: str
     fingerprint: str
     """A short name for everything else that decided its rows."""
@@ -49,8 +48,6 @@ class BuiltPartition:
     """Other days that lost records to this one. They are due to be built again, as the build log says."""
     was_current: bool = False
     """The partition was left as it is: the same landing files and the same SQL would give the same rows."""
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    """What the table's `metadata.sql` says of the partition."""
 
 
 class Warehouse:
@@ -122,10 +119,9 @@ class Warehouse:
         for table in tables:
             for part in ranges(days, most=1 if table.one_day_at_a_time else None):
                 unchanged = [day for day in part if (table, day) in current]
-                for day, rows in count_rows(connection, table, unchanged).items():
+                for day, summary in summaries(connection, table, unchanged).items():
                     source = BuiltFrom(versions[day], self._fingerprint(table, day))
-                    figures = self._figures(connection, table, day)
-                    yield BuiltPartition(table, day, rows, *source, was_current=True, figures=figures)
+                    yield BuiltPartition(table, day, summary, *source, was_current=True)
                 for due in ranges(set(part).difference(unchanged)):
                     try:
                         built, blocking, stale = self._build(connection, table, due, inputs, read_versions)
@@ -168,8 +164,8 @@ class Warehouse:
         # Tables below are built after this one, for the same days.
         days_due = ((rebuilt.changed_days if below else frozenset()) | rebuilt.days_due).difference(days)
         built = [
-            BuiltPartition(table, day, rows, *built_from[day], days_due, figures=self._figures(connection, table, day))
-            for day, rows in count_rows(connection, table, days).items()
+            BuiltPartition(table, day, summary, *built_from[day], days_due)
+            for day, summary in summaries(connection, table, days).items()
         ]
         stale = {(each, day) for each in (table, *below) for day in rebuilt.changed_days | rebuilt.days_due}
         return built, blocking, stale
@@ -182,12 +178,6 @@ class Warehouse:
             if found.get(table.name, {}).get(day) == landing_version and current.issuperset(table.sources):
                 current.add(table)
         return current
-
-    def _figures(self, connection: Connection, table: Table, day: date) -> Mapping[str, Any]:
-        if not table.has_sql("metadata"):
-            return {}
-        (figures,) = run(connection, table.sql("metadata"), usage_date=day)
-        return figures
 
     def _replace(
         self,

@@ -44,6 +44,12 @@ def entries_of(connection: Connection, day: date) -> list[Entry]:
     return [Entry(**row) for row in run(connection, BUILD_LOG.sql("of_day"), usage_date=day)]
 
 
+def days_of(connection: Connection, table: Table, first: date, last: date) -> set[date]:
+    """The days from `first` to `last` on which the table is built."""
+    statement = BUILD_LOG.sql("days_of_table")
+    return {row["usage_date"] for row in run(connection, statement, asset=table.name, first_date=first, last_date=last)}
+
+
 def write(connection: Connection, written: Sequence[Entry], now: datetime) -> None:
     """Adds the entries of partitions that have none. `now` is UTC."""
     run(

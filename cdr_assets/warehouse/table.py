@@ -2,6 +2,7 @@
 
 sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
 sql/<table>/insert.sql     the rows of some partitions, `$first_date` to `$last_date`
+sql/<table>/metadata.sql   figures of each of these partitions, one row per `usage_date`
 sql/<table>/<check>.sql    the rows that contradict the check, each with its `usage_date`, `$first_date` to `$last_date`
 sql/macros.sql             what several tables share
 """
@@ -162,6 +163,8 @@ class Table:
     build: Build | None
     sources: tuple[Table, ...] = ()
     checks: tuple[Check, ...] = ()
+    lists: tuple[str, ...] = ()
+    """Statements in its folder that give up to ten rows of each day, to be shown with the day."""
     exported: bool = True
     one_day_at_a_time: bool = False
     """Its `build` takes a single day."""
@@ -203,12 +206,12 @@ class Table:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short name for the SQL that builds the table, its sources' included. Comments and spaces do not count."""
+        """A short name for the SQL that decides the table's rows, its sources' included. Comments and spaces do not count."""
         statements = [
             entry.read_text(encoding="utf-8")
             for folder in (self.name, *self.shared_sql)
             for entry in sorted(_folder(folder), key=lambda entry: entry.name)
-            if entry.name.removesuffix(".sql") not in {check.name for check in self.checks}
+            if entry.name.removesuffix(".sql") not in {"metadata", *self.lists, *(check.name for check in self.checks)}
         ]
         text = "\n".join([read_sql("macros"), *statements, *(source.fingerprint for source in self.sources)])
         code = " ".join(re.sub(r"--.*", "", text).split())

@@ -74,6 +74,7 @@ ROOM_USAGE = Table(
     "replaces the day's rows.",
     build=replace_partition,
     sources=(CALL_DETAIL_RECORDS,),
+    lists=("busiest_rooms",),
     checks=(
         Check(
             "room_usage_adds_up",
@@ -93,6 +94,7 @@ CONFERENCE_USAGE = Table(
     build=replace_conferences,
     sources=(CALL_DETAIL_RECORDS,),
     shared_sql=("conferences",),
+    lists=("longest_conferences",),
     checks=(
         Check(
             "conference_usage_adds_up",

@@ -91,7 +91,7 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
     records = true_records([DAY])
     said = location.metadata("period_cdr", DAY)
     expected = {
-        "dagster/row_count": len(records),
+        "dagster/partition_row_count": len(records),
         "request": f"GET /cdr/period/{DAY}/{DAY}",
         "records": len(records),
         "new_records": len(records),
@@ -107,7 +107,27 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
     for table in TABLES:
         # A day before it may have a row, too: a connection can begin before midnight.
         rows = [row for row in read(location.warehouse, table) if row["usage_date"] == DAY]
-        assert location.metadata(table, DAY)["dagster/row_count"] == len(rows)
+        assert location.metadata(table, DAY)["dagster/partition_row_count"] == len(rows)
+
+
+def test_each_partition_shows_its_figures_and_its_largest_rows(location: Location) -> None:
+    location.run(DAY)
+    location.run(NEXT)
+    for table, figure in (("room_usage", "rooms"), ("conference_usage", "conferences"), ("daily_usage", "participants")):
+        rows = read(location.warehouse, table)
+        said = location.metadata(table, NEXT)
+        assert said["dagster/row_count"] == len(rows)
+        assert said[figure] > 0
+        of_day = [row for row in rows if row["usage_date"] == NEXT]
+        assert said["participant_minutes"] == float(sum(row["participant_minutes"] for row in of_day))
+    for table, name, column in (
+        ("room_usage", "busiest_rooms", "room_id"),
+        ("conference_usage", "longest_conferences", "conf_num"),
+    ):
+        shown = [record.data[column] for record in location.metadata(table, NEXT)[name].records]
+        of_day = [row[column] for row in read(location.warehouse, table) if row["usage_date"] == NEXT]
+        assert len(shown) == min(len(of_day), 10)
+        assert set(shown) <= set(of_day)
 
 
 def test_a_partition_says_how_often_enablex_was_asked(scripted: Location, script: Script) -> None:
@@ -154,7 +174,7 @@ def test_a_day_without_calls_has_landed(scripted: Location, script: Script) -> N
     assert red(result) == []
     assert_exact(scripted.warehouse, [])
     assert len(scripted.landed()) == 1
-    assert [scripted.metadata(asset, DAY)["dagster/row_count"] for asset in ASSETS] == [0] * len(ASSETS)
+    assert [scripted.metadata(asset, DAY)["dagster/partition_row_count"] for asset in ASSETS] == [0] * len(ASSETS)
 
 
 def test_the_tables_never_hold_the_join_token(location: Location, sandbox: Sandbox) -> None:
@@ -187,14 +207,14 @@ def test_each_day_of_a_range_has_metadata_of_its_own(location: Location) -> None
     location.run(span[0], span[-1])
     counts = [len(records_of_day(SETTINGS, day)) for day in span]
     assert len(set(counts)) > 1
-    assert [location.metadata("period_cdr", day)["dagster/row_count"] for day in span] == counts
+    assert [location.metadata("period_cdr", day)["dagster/partition_row_count"] for day in span] == counts
     assert [location.metadata("period_cdr", day)["request"] for day in span] == [
         f"GET /cdr/period/{day}/{day}" for day in span
     ]
     for table in TABLES:
         rows = read(location.warehouse, table)
         counts = [sum(row["usage_date"] == day for row in rows) for day in span]
-        said = [location.metadata(table, day)["dagster/row_count"] for day in span]
+        said = [location.metadata(table, day)["dagster/partition_row_count"] for day in span]
         # A conference that the next day adds to is counted when its first day is built. It may get people after that.
         assert said == counts or (table == "attendance" and said[-1] == counts[-1])
 
@@ -416,7 +436,7 @@ def test_the_day_that_a_record_left_is_built_again_in_the_same_run_and_recorded(
     result = scripted.run(NEXT)
     assert result.success
     assert_exact(scripted.warehouse, [record("a", DAY), record("moved", NEXT)])
-    assert scripted.metadata("room_usage", DAY)["dagster/row_count"] == 1
+    assert scripted.metadata("room_usage", DAY)["dagster/partition_row_count"] == 1
     recorded = [(event.asset_key, event.partition) for event in result.get_asset_materialization_events()]
     assert (dg.AssetKey("room_usage"), str(DAY)) in recorded
     assert f"{DAY}...{NEXT}" in checks(result)["room_usage_adds_up"].description
@@ -750,12 +770,12 @@ def built(location: Location, day: date) -> dict[str, str]:
 def test_a_day_whose_answer_brings_nothing_is_not_built_again_and_says_so(location: Location) -> None:
     assert location.run(DAY).success
     assert set(built(location, DAY).values()) == {"built"}
-    counts = {table: location.metadata(table, DAY)["dagster/row_count"] for table in TABLES}
+    counts = {table: location.metadata(table, DAY)["dagster/partition_row_count"] for table in TABLES}
     exported = location.data_dir / "published" / "room_usage" / f"{DAY}.parquet"
     written = exported.stat().st_mtime_ns
     assert location.run(DAY).success
     assert set(built(location, DAY).values()) == {"current, not built again"}
-    assert {table: location.metadata(table, DAY)["dagster/row_count"] for table in TABLES} == counts
+    assert {table: location.metadata(table, DAY)["dagster/partition_row_count"] for table in TABLES} == counts
     assert exported.stat().st_mtime_ns == written
 
 

@@ -200,7 +200,7 @@ def test_each_day_touched_is_materialized_with_what_it_got(
         count = sum(utc_day(each) == day for each in records)
         assert said["request"] == request_
         assert said["records"] == len(records)
-        assert said["dagster/row_count"] == count
+        assert said["dagster/partition_row_count"] == count
         assert said["new_records"] == (0 if day == touched[0] else count)
         assert said["changed_records"] == 0
         assert (said["requests"], said["retries"]) == (1, 0)

@@ -15,6 +15,7 @@ from cdr_assets.warehouse import schema
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES, ROOM_USAGE, TABLES
+from cdr_assets_tests.changed_package import ChangedPackage
 from cdr_assets_tests.reference import Record
 from cdr_assets_tests.warehouse.landed import build, land
 
@@ -128,3 +129,13 @@ def test_a_check_does_not_count_for_the_fingerprint() -> None:
     assert without_checks.fingerprint != ROOM_USAGE.fingerprint, "its statement counts as one that builds the table"
     renamed = replace(ROOM_USAGE, description="other words", grain="other words")
     assert renamed.fingerprint == ROOM_USAGE.fingerprint
+
+
+def test_what_is_only_shown_does_not_count_for_the_fingerprint(tmp_path: Path) -> None:
+    program = "from cdr_assets.warehouse.tables import ROOM_USAGE; import json; print(json.dumps(ROOM_USAGE.fingerprint))"
+    package = ChangedPackage(tmp_path)
+    for statement in ("metadata", *ROOM_USAGE.lists):
+        package.replace(f"warehouse/sql/room_usage/{statement}.sql", "FROM room_usage", "FROM (FROM room_usage)")
+    assert package.run(program) == ROOM_USAGE.fingerprint
+    package.replace("warehouse/sql/room_usage/insert.sql", "INSERT INTO room_usage", "INSERT INTO main.room_usage")
+    assert package.run(program) != ROOM_USAGE.fingerprint
