@@ -15,6 +15,7 @@ from cdr_assets.data_folder import DataFolder  # noqa: E402
 from cdr_assets.pipeline import jobs, sensors  # noqa: E402
 from cdr_assets.pipeline.assets import daily_assets, on_demand_assets  # noqa: E402
 from cdr_assets.pipeline.live_run import LiveRun  # noqa: E402
+from cdr_assets.pipeline.overdue import Overdue  # noqa: E402
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
 from cdr_assets.pipeline.scheduling import Timing  # noqa: E402
 from cdr_assets.settings import Settings  # noqa: E402
@@ -26,6 +27,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     # Up to the day that is open.
     days = dg.DailyPartitionsDefinition(str(settings.start_date), timezone="UTC", end_offset=1)
     timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval, settings.open_day_interval)
+    overdue = Overdue(settings.start_date, timing, settings.overdue_after)
     resources = {
         "clock": Clock(),
         "enablex": EnableXResource(
@@ -47,7 +49,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     rebuild = jobs.rebuild(days, resources)
     return dg.Definitions(
         assets=[
-            daily_assets(days, settings.fetch_concurrency, settings.agreement_sample),
+            daily_assets(days, overdue, settings.fetch_concurrency, settings.agreement_sample),
             *on_demand_assets(days),
         ],
         jobs=[
@@ -60,7 +62,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         ],
         schedules=[jobs.every_week],
         sensors=[
-            sensors.closed_days(days, timing, settings.tick_s),
+            sensors.closed_days(days, timing, overdue, settings.tick_s),
             sensors.settling_days(days, timing, settings.tick_s),
             sensors.open_day(days, timing, settings.tick_s),
             sensors.landed_days(rebuild, days, timing, settings),

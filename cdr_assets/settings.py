@@ -47,6 +47,7 @@ SETTLE_MINUTES = Variable("CDR_SETTLE_MINUTES", 60, 0, 1440)
 SETTLING_DAYS = Variable("CDR_SETTLING_DAYS", 3, 0, 31, whole=True)
 SETTLING_HOURS = Variable("CDR_SETTLING_HOURS", 6, 0.0001, 168)
 OPEN_DAY_MINUTES = Variable("CDR_OPEN_DAY_MINUTES", 30, 0, 1440)
+OVERDUE_HOURS = Variable("CDR_OVERDUE_HOURS", 6, 0, 720)
 TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400, whole=True)
 FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 2, 1, 16, whole=True)
 REQUESTS_PER_MINUTE = Variable("CDR_REQUESTS_PER_MINUTE", 60, 1, 6000)
@@ -73,6 +74,8 @@ class Settings:
     refetch_interval: timedelta
     open_day_interval: timedelta
     """Zero: the open day is not fetched."""
+    overdue_after: timedelta
+    """From when a day is due to when it is overdue."""
     tick_s: int
     fetch_concurrency: int
     requests_per_minute: float
@@ -106,6 +109,7 @@ class Settings:
             lookback_days=int(SETTLING_DAYS.read(environ)),
             refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
             open_day_interval=timedelta(minutes=OPEN_DAY_MINUTES.read(environ)),
+            overdue_after=timedelta(hours=OVERDUE_HOURS.read(environ)),
             tick_s=int(TICK_SECONDS.read(environ)),
             fetch_concurrency=int(FETCH_CONCURRENCY.read(environ)),
             requests_per_minute=_requests_per_minute(environ, base_url),

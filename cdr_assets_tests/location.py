@@ -136,6 +136,14 @@ def lengthen(warehouse: Path) -> None:
         connection.execute("UPDATE call_detail_records SET room_duration_s = 999999999999999.999")
 
 
+def run_checks(location: Location) -> dg.ExecuteInProcessResult:
+    """What "Execute all" on the checks does in the UI."""
+    everything = location.definitions.resolve_asset_graph().asset_check_keys
+    job = location.definitions.resolve_implicit_global_asset_job_def()
+    subset = job.get_subset(asset_selection=set(), asset_check_selection=set(everything))
+    return subset.execute_in_process(instance=location.instance, raise_on_error=False)
+
+
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     """The run's check results by name."""
     return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}

@@ -1,4 +1,4 @@
-"""The checks on answers of EnableX, which no SQL statement can evaluate. Knows no Dagster."""
+"""The checks on what EnableX answered, or did not: no SQL statement can evaluate them. Knows no Dagster."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ ROUTES_AGREE = Check(
     "Records that only the routes had have landed, and their days are rebuilt. Ask EnableX about records that only the "
     "table has, and about minutes that differ. CDR_AGREEMENT_SAMPLE sets how many are sampled; with 0 nothing is asked "
     "for, and what was found before stays open until it is acknowledged.",
+)
+NO_DAY_IS_OVERDUE = Check(
+    "no_day_is_overdue",
+    "No day lacks its records CDR_OVERDUE_HOURS after it was due because its fetches fail. Evaluated by closed_days.",
+    "The failed runs of these days say why. To try now, materialize period_cdr for one of them.",
 )
 INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM)
 

@@ -16,7 +16,9 @@ from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.daily_step import DailyStep, Event
 from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
+from cdr_assets.pipeline.overdue import Overdue
 from cdr_assets.pipeline.resources import (
+    Clock,
     EnableXResource,
     LandingResource,
     WarehouseResource,
@@ -91,7 +93,7 @@ def on_demand_assets(utc_days: dg.PartitionsDefinition[str]) -> list[dg.AssetSpe
 
 
 def daily_assets(
-    utc_days: dg.PartitionsDefinition[str], fetch_concurrency: int, agreement_sample: int
+    utc_days: dg.PartitionsDefinition[str], overdue: Overdue, fetch_concurrency: int, agreement_sample: int
 ) -> dg.AssetsDefinition:
     """The daily assets and their checks, partitioned by `utc_days`; a range is one run. See DailyStep."""
     specs = [landed_spec(PERIOD_CDR), *map(table_spec, DAILY_TABLES)]
@@ -106,6 +108,7 @@ def daily_assets(
     def cdr_by_day(
         context: dg.AssetExecutionContext,
         config: DailyConfig,
+        clock: Clock,
         enablex: EnableXResource,
         landing: LandingResource,
         warehouse: WarehouseResource,
@@ -116,7 +119,9 @@ def daily_assets(
         client = partial(account_client, enablex, landing.zone)
         run = DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace)
         with live_run.closing(run):
-            yield from DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample).events()
+            evaluate = partial(overdue.evaluate, context.instance, context.log, clock.now(), landing, enablex)
+            step = DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample, evaluate)
+            yield from step.events()
 
     return cdr_by_day
 

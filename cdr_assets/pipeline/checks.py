@@ -16,14 +16,14 @@ import dagster as dg
 
 from cdr_assets.database import Connection
 from cdr_assets.days import describe_days
-from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE
+from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, NO_DAY_IS_OVERDUE, ROUTES_AGREE
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.warehouse.checks import SAMPLE_ROWS, SAMPLE_TEXT_LENGTH, KeptFinding, kept_findings
 from cdr_assets.warehouse.table import Check
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
-    PERIOD_CDR: INGEST_CHECKS,
+    PERIOD_CDR: (*INGEST_CHECKS, NO_DAY_IS_OVERDUE),
     **{table.name: table.checks for table in DAILY_TABLES},
     CALL_DETAIL_RECORDS.name: (*CALL_DETAIL_RECORDS.checks, ROUTES_AGREE),
 }

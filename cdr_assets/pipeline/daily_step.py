@@ -5,7 +5,7 @@ Dagster's context stays on the step's own thread. Everything else is done by Dai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +16,7 @@ import dagster as dg
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import describe_days
 from cdr_assets.pipeline import checks, events
-from cdr_assets.pipeline.answer_checks import ROUTES_AGREE
+from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE, ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import PARTITION_TAG
@@ -36,7 +36,8 @@ class DailyStep:
     """The step of one run. `enablex` is put on every materialization: which EnableX the records are of.
 
     `fetch_concurrency` days are fetched in parallel. `sample` rooms, and as many conferences, are asked for by the
-    check routes_agree; with 0 it asks for nothing, and what it found before stays open.
+    check routes_agree; with 0 it asks for nothing, and what it found before stays open. `overdue` evaluates the check
+    no_day_is_overdue.
     """
 
     context: dg.AssetExecutionContext
@@ -44,6 +45,7 @@ class DailyStep:
     enablex: str
     fetch_concurrency: int
     sample: int
+    overdue: Callable[[], dg.AssetCheckEvaluation] | None = None
 
     def events(self) -> Iterator[Event]:
         """Materializes the selected assets; without any, evaluates the selected checks on every day."""
@@ -102,6 +104,8 @@ class DailyStep:
         if ROUTES_AGREE.name in names and self.sample:
             for day in self.run.days_to_reconcile():
                 self.run.reconcile(day, self.sample)
+        if NO_DAY_IS_OVERDUE.name in names and self.overdue:
+            yield self.overdue()
         yield from self._results({key.asset_key.to_user_string() for key in selected})
 
     def _results(self, assets: set[str]) -> Iterator[Event]:

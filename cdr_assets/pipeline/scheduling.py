@@ -273,6 +273,54 @@ def plan_missing(
     return _plan_fetches(now, start, sorted({*missing, *again}), runs, timing, f"{_counted(len(missing))} missing")
 
 
+@dataclass(frozen=True)
+class ClosedDays:
+    """The days that are due, from the start date on, as they stand. Each list is in order."""
+
+    complete: list[date]
+    provisional: list[date]
+    """Of these, the days that are to be fetched again."""
+    missing: list[date]
+    """The days that are not complete."""
+    failed: list[date]
+    """Of these, the days whose last fetch failed."""
+    overdue: list[date]
+    """Of the missing ones, those that were due long ago and that wait for more than their turn."""
+    next_try: str
+    """When the next overdue day is tried, in words; empty without one."""
+
+
+def look_at_closed_days(
+    now: datetime, start: date, complete: Collection[date], runs: Runs, timing: Timing, overdue_after: timedelta
+) -> ClosedDays:
+    """How the days stand. A day that has never failed is not overdue while EnableX answers: history takes its time."""
+    days = days_between(start, timing.last_due(now))
+    missing = [day for day in days if day not in complete]
+    tried = runs.outage.tries if runs.outage else {}
+    failed = [day for day in missing if day in runs.failures or day in tried]
+    held_up = missing if runs.outage or _cooling_down(now, runs) else failed
+    overdue = [day for day in held_up if now >= timing.due(day) + overdue_after]
+    return ClosedDays(
+        complete=[day for day in days if day in complete],
+        provisional=[day for day in days if day in complete and now < timing.final_moment(day)],
+        missing=missing,
+        failed=failed,
+        overdue=overdue,
+        next_try=_next_try(now, overdue, runs) if overdue else "",
+    )
+
+
+def _next_try(now: datetime, overdue: Sequence[date], runs: Runs) -> str:
+    if runs.account_error and _cooling_down(now, runs):
+        return f"EnableX refused the account, so not before {_clock(runs.account_error.when + ACCOUNT_ERROR_COOLDOWN)}"
+    if runs.outage:
+        return f"EnableX is unavailable, so one day every {PROBE_INTERVAL // timedelta(minutes=1)} minutes"
+    if under_way := [day for day in overdue if day in runs.in_flight]:
+        return f"{_named(under_way)} is under way"
+    following = min(overdue, key=lambda day: runs.retry_at(day) or now)
+    return f"{following} at {_clock(max(runs.retry_at(following) or now, now))}"
+
+
 def plan_refetch(
     now: datetime, start: date, responses: Mapping[date, Responses], runs: Runs, timing: Timing
 ) -> Decision:

@@ -1,43 +1,27 @@
 """Sensors: each reads what Dagster and the disk know, lets `scheduling` plan, and requests the planned runs."""
 
-from collections.abc import Collection, Mapping
-from datetime import date, datetime, timedelta, timezone
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from functools import cache
-from itertools import takewhile
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
-from dagster import RunsFilter, RunStatusChangeRecordsFilter
+from dagster import RunStatusChangeRecordsFilter
 
 from cdr_assets.database import WarehouseError
-from cdr_assets.days import DAY, days_between, end_of, utc_now
+from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
 from cdr_assets.pipeline.alerts import Outbox, alert_text, post_to_webhook
-from cdr_assets.pipeline.events import ASKED_AT
 from cdr_assets.pipeline.live_run import (
-    ACCOUNT_ERROR_TAG,
-    BAD_ROOMS_TAG,
-    FAILED_DAY_TAG,
     OPEN_DAY_TAG,
     PARTITION_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
-    REFUSED_CREDENTIALS_TAG,
-    UNAVAILABLE_TAG,
     range_tag,
 )
-from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
+from cdr_assets.pipeline.overdue import Overdue, evaluation
 from cdr_assets.pipeline.project_runs import (
-    DIED_TAG,
-    FAILED,
-    IN_FLIGHT,
-    ON_DEMAND_JOBS,
-    days_of,
-    fetches_or_builds_days,
     is_of_this_project,
-    parse_days,
-    report_dead_runs,
 )
 from cdr_assets.pipeline.quiet import QuietTick, Rest, folder_state
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
@@ -49,28 +33,16 @@ from cdr_assets.pipeline.retention import (
     delete_old_tick_logs,
     delete_runs_of_open_days,
 )
+from cdr_assets.pipeline.run_history import FAILURES_REMEMBERED, answered, complete_days, known_runs
 from cdr_assets.pipeline.scheduling import (
-    ACCOUNT_ERROR_COOLDOWN,
     OPEN_DAY_IS_OFF,
-    AccountError,
     Decision,
-    Failure,
-    Responses,
     Runs,
     Timing,
-    is_complete,
-    judge_failures,
-    split_by_closing,
 )
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.tables import DAILY_TABLES
-
-# Long enough to count the daily tries of a day that goes on failing.
-FAILURES_REMEMBERED = timedelta(days=8)
-
-# So many of the newest ones are enough to tell an outage from a day that fails.
-FETCHES_COUNTED = 1_000
 
 ALERT_TICK_S = 60
 ALL_POSTED = "every failed run is posted"
@@ -79,8 +51,10 @@ RETENTION_TICK_S = 3600
 Requests: TypeAlias = dg.SensorResult | dg.SkipReason
 
 
-def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: int) -> dg.SensorDefinition:
-    """Requests the days that closed and are not complete."""
+def closed_days(
+    utc_days: dg.DailyPartitionsDefinition, timing: Timing, overdue: Overdue, every_s: int
+) -> dg.SensorDefinition:
+    """Requests the days that closed and are not complete, and says whether one is overdue."""
 
     @dg.sensor(
         name="closed_days",
@@ -94,11 +68,14 @@ def closed_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s:
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
     ) -> Requests:
         now, instance = clock.now(), context.instance
-        fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
-        landed = fetched.intersection(landing.zone.days())
-        complete = {day for day in landed if is_complete(day, landing.zone.asked(day), timing)}
-        known, answered = runs(context, now, landing, enablex), _answered(instance, now, landing, timing)
-        return _result(context, scheduling.plan_missing(now, utc_days.start.date(), complete, answered, known, timing))
+        complete = complete_days(instance, landing, timing)
+        known = known_runs(instance, context.log, now, landing, enablex)
+        responses = answered(instance, now, landing, timing)
+        decision = scheduling.plan_missing(now, utc_days.start.date(), complete, responses, known, timing)
+        result = evaluation(overdue.look(now, complete, known))
+        before, said = context.cursor, dg.serialize_value(result)
+        context.update_cursor(said)
+        return _result(context, decision, results=[result] if said != before else [])
 
     return sensor
 
@@ -116,9 +93,10 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
     def sensor(
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
     ) -> Requests:
-        now = clock.now()
-        known, answered = runs(context, now, landing, enablex), _answered(context.instance, now, landing, timing)
-        return _result(context, scheduling.plan_refetch(now, utc_days.start.date(), answered, known, timing))
+        now, instance = clock.now(), context.instance
+        known = known_runs(instance, context.log, now, landing, enablex)
+        responses = answered(instance, now, landing, timing)
+        return _result(context, scheduling.plan_refetch(now, utc_days.start.date(), responses, known, timing))
 
     return sensor
 
@@ -150,7 +128,7 @@ def open_day(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: in
         # Only what is due needs to know the runs.
         decision = scheduling.plan_open_day(now, start, asked, Runs(), timing)
         if decision.has_work:
-            known = runs(context, now, landing, context.resources.enablex)
+            known = known_runs(context.instance, context.log, now, landing, context.resources.enablex)
             decision = scheduling.plan_open_day(now, start, asked, known, timing)
         until = began + (timing.open_day_rests_until(now) - now)
         rest = Rest(decision.reason, began.isoformat(), until.isoformat())
@@ -191,7 +169,7 @@ def landed_days(
         now = context.resources.clock.now()
         first, open_day = utc_days.start.date(), now.date()
         # Before the days are read: what a run that ends in between has built is not requested again.
-        known = runs(context, now, landing)
+        known = known_runs(context.instance, context.log, now, landing)
         landed = {day: files for day, files in landing.zone.days().items() if first <= day <= open_day}
         try:
             built = warehouse.warehouse.built_days()
@@ -312,140 +290,14 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
     return sensor
 
 
-def runs(
+def _result(
     context: dg.SensorEvaluationContext,
-    now: datetime,
-    landing: LandingResource,
-    enablex: EnableXResource | None = None,
-) -> Runs:
-    """The runs in flight and the failed ones, whoever launched them. Reports those that died as failed first.
-
-    Without `enablex` a refused account is not looked for.
-    """
-    instance = context.instance
-    for run_id in report_dead_runs(instance, Path(landing.data_dir), now):
-        context.log.warning(f"Run {run_id} is reported as failed: its process is gone")
-    in_flight = [
-        record.dagster_run
-        for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))
-        if fetches_or_builds_days(record.dagster_run)
-    ]
-    failures: list[Failure] = []
-    died: set[date] = set()
-    refused: list[tuple[datetime, dg.DagsterRun]] = []
-    remembered = RunsFilter(statuses=FAILED, updated_after=now - FAILURES_REMEMBERED)
-    for record in instance.get_run_records(remembered, ascending=True):
-        run = record.dagster_run
-        when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
-        if run.tags.get(BAD_ROOMS_TAG):
-            # All its days are done but for one table, which waits for people.
-            continue
-        if run.tags.get(ACCOUNT_ERROR_TAG) and is_of_this_project(run):
-            # No fault of the day, which goes on with the others once the account is mended.
-            refused.append((when, run))
-            continue
-        if not fetches_or_builds_days(run):
-            continue
-        # A run that could say where it failed leaves its other days as they are: done, or never begun.
-        unavailable, failed = "", days_of(run)
-        if run.tags.get(FAILED_DAY_TAG):
-            unavailable, failed = run.tags.get(UNAVAILABLE_TAG, ""), parse_days([run.tags[FAILED_DAY_TAG]])
-        if DIED_TAG in run.tags:
-            # A machine that goes down once is no fault of the days; one that dies of the same day again may be.
-            failed, died = failed & died, died | failed
-        failures += [Failure(when, day, unavailable) for day in failed]
-    first_unavailable = min((failure.when for failure in failures if failure.unavailable), default=None)
-    fetched = _fetches_since(instance, first_unavailable) if first_unavailable else []
-    failed_on, outage = judge_failures(failures, fetched)
-    while_open, since_closing = split_by_closing(failed_on)
-    return Runs(
-        frozenset(day for run in in_flight for day in days_of(run)),
-        len(in_flight),
-        since_closing,
-        while_open,
-        _account_error(instance, now, refused, enablex) if enablex else None,
-        outage,
-    )
-
-
-def _account_error(
-    instance: dg.DagsterInstance,
-    now: datetime,
-    refused: list[tuple[datetime, dg.DagsterRun]],
-    enablex: EnableXResource,
-) -> AccountError | None:
-    """The newest refusal of the credentials that are set now, unless a fetch succeeded since."""
-    for when, run in sorted(refused, key=lambda each: each[0], reverse=True):
-        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetches_since(instance, when):
-            return None
-        credentials = run.tags.get(REFUSED_CREDENTIALS_TAG)
-        if not credentials or enablex.has_credentials(credentials):
-            return AccountError(when, run.tags[ACCOUNT_ERROR_TAG])
-    return None
-
-
-def _fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime]:
-    """When fetches succeeded since then, in order."""
-    times = [
-        record.timestamp
-        for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)
-        for record in instance.fetch_materializations(
-            dg.AssetRecordsFilter(dg.AssetKey(asset), after_timestamp=when.timestamp()), limit=FETCHES_COUNTED
-        ).records
-        # A materialization that somebody reported by hand has no run.
-        if record.run_id
-    ]
-    # A fetch on demand that found no records materializes nothing.
-    times += [
-        record.end_time or record.update_timestamp.timestamp()
-        for job in ON_DEMAND_JOBS
-        for record in instance.get_run_records(
-            RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=when)
-        )
-    ]
-    return [datetime.fromtimestamp(time, timezone.utc) for time in sorted(times)]
-
-
-def _answered(
-    instance: dg.DagsterInstance, now: datetime, landing: LandingResource, timing: Timing
-) -> dict[date, Responses]:
-    """The last responses for the days that may be due to be fetched again."""
-    last = timing.last_due(now)
-    recent = days_between(last - DAY * timing.lookback_days, last)
-    # A day that is gone from the landing zone, or was fetched only while it was open, is for closed_days to fetch.
-    zone = landing.zone
-    return responses(instance, [day for day in recent if zone.files(day) and is_complete(day, zone.asked(day), timing)])
-
-
-def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Responses]:
-    """The last responses of the period route for each day that has one. Those from before it closed do not count."""
-    found: dict[date, Responses] = {}
-    for day in days:
-        # Day by day, since the many responses of one would crowd out the few of another.
-        wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD_CDR), asset_partitions=[day.isoformat()])
-        records = instance.fetch_materializations(wanted, limit=scheduling.MAX_UNCHANGED_RESPONSES).records
-        asked = [_asked_at(record) for record in records]
-        since_closing = [record for record, when in zip(records, asked, strict=True) if when >= end_of(day)]
-        if since_closing:
-            found[day] = Responses(asked[0], len(list(takewhile(_is_unchanged, since_closing))))
-    return found
-
-
-def _asked_at(response: dg.EventLogRecord) -> datetime:
-    """When the response was asked for; when it was recorded, if that is all that is known."""
-    metadata = response.asset_materialization.metadata if response.asset_materialization else {}
-    asked_at = metadata[ASKED_AT].value if ASKED_AT in metadata else None
-    return datetime.fromtimestamp(asked_at if isinstance(asked_at, float) else response.timestamp, timezone.utc)
-
-
-def _is_unchanged(response: dg.EventLogRecord) -> bool:
-    metadata = response.asset_materialization.metadata if response.asset_materialization else {}
-    return all(name in metadata and metadata[name].value == 0 for name in ("new_records", "changed_records"))
-
-
-def _result(context: dg.SensorEvaluationContext, decision: Decision, tags: Mapping[str, str] | None = None) -> Requests:
+    decision: Decision,
+    tags: Mapping[str, str] | None = None,
+    results: Sequence[dg.AssetCheckEvaluation] = (),
+) -> dg.SensorResult:
     if not decision.runs:
-        return dg.SkipReason(decision.reason)
+        return dg.SensorResult(skip_reason=decision.reason, asset_events=results)
     # Two ticks that see the same newest run see the same state. Dagster takes requests with the same key once.
     newest = [record.dagster_run.run_id for record in context.instance.get_run_records(limit=1)]
     context.log.info(decision.reason)
@@ -456,7 +308,8 @@ def _result(context: dg.SensorEvaluationContext, decision: Decision, tags: Mappi
                 tags={**_tags(days), **(tags or {})},
             )
             for days in decision.runs
-        ]
+        ],
+        asset_events=results,
     )
 
 

@@ -14,8 +14,8 @@ from cdr_assets.warehouse.table import Table
 
 MINUTES = "participant_minutes"
 RATIO = "minutes_to_same_weekday"
-"""A figure of every table whose figures have MINUTES: these, divided by their mean on the same weekday of the four weeks
-before. Days that are not built do not count, and a day without rows counts as 0."""
+"""A figure of every table whose figures have MINUTES: these, divided by their mean on the same weekday of the four
+weeks before. Days that are not built do not count, and a day without rows counts as 0."""
 
 WEEKS = 4
 

@@ -206,7 +206,7 @@ class Table:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short name for the SQL that decides the table's rows, its sources' included. Comments and spaces do not count."""
+        """A short name for the SQL that decides the rows, its sources' included. Comments and spaces do not count."""
         statements = [
             entry.read_text(encoding="utf-8")
             for folder in (self.name, *self.shared_sql)

@@ -113,7 +113,11 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
 def test_each_partition_shows_its_figures_and_its_largest_rows(location: Location) -> None:
     location.run(DAY)
     location.run(NEXT)
-    for table, figure in (("room_usage", "rooms"), ("conference_usage", "conferences"), ("daily_usage", "participants")):
+    for table, figure in (
+        ("room_usage", "rooms"),
+        ("conference_usage", "conferences"),
+        ("daily_usage", "participants"),
+    ):
         rows = read(location.warehouse, table)
         said = location.metadata(table, NEXT)
         assert said["dagster/row_count"] == len(rows)

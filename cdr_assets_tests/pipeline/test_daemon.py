@@ -21,7 +21,7 @@ import pytest
 from dagster._core.scheduler.instigation import InstigatorTick
 
 from cdr_assets.days import DAY, days_between
-from cdr_assets.pipeline import sensors
+from cdr_assets.pipeline import run_history
 from cdr_assets.pipeline.project_runs import FAILED, IN_FLIGHT, days_of
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.calls import Settings, records_of_day
@@ -157,7 +157,7 @@ def test_left_alone_every_closed_day_becomes_exact_and_requests_stop(daemon: Dae
             # If the neighbours' answers already had every record of a day, its own answers brought nothing.
             answers = dg.AssetRecordsFilter(dg.AssetKey("period_cdr"), asset_partitions=[str(day)])
             assert len(instance.fetch_materializations(answers, limit=1_000).records) == requests_for(sandbox, day)
-            assert sensors.responses(instance, [day])[day].unchanged == MAX_UNCHANGED_RESPONSES
+            assert run_history.responses(instance, [day])[day].unchanged == MAX_UNCHANGED_RESPONSES
     assert {status for _, status in sandbox.requests} == {200}
 
 

@@ -18,6 +18,7 @@ from cdr_assets.pipeline.scheduling import (
     MAX_ACTIVE_RUNS,
     MAX_DAYS_PER_RUN,
     AccountError,
+    ClosedDays,
     Decision,
     Failure,
     Outage,
@@ -804,3 +805,53 @@ def test_ranges_hold_every_day_once_and_none_could_be_joined(days: list[date]) -
     assert [day for run in grouped for day in run] == sorted(set(days))
     for earlier, later in pairwise(grouped):
         assert later[0] - earlier[-1] > DAY or len(earlier) == MAX_DAYS_PER_RUN
+
+
+# Days that are overdue
+
+SIX_HOURS = timedelta(hours=6)
+
+
+def look(now: datetime, complete: Collection[date] = (), runs: Runs | None = None) -> ClosedDays:
+    return scheduling.look_at_closed_days(now, before(4), complete, runs or Runs(), TIMING, SIX_HOURS)
+
+
+def test_a_day_that_fails_is_overdue_some_hours_after_it_was_due() -> None:
+    failed = Runs(failures={before(1): [at("01:10")]})
+    assert look(at("06:59"), span(before(4), before(2)), failed).overdue == []
+    days = look(at("07:00"), span(before(4), before(2)), failed)
+    assert (days.missing, days.failed, days.overdue) == ([before(1)], [before(1)], [before(1)])
+    assert days.next_try == f"{before(1)} at {TODAY} 07:00 UTC", "its wait is over"
+    failed = Runs(failures={before(1): [at("01:10"), at("06:50")]})
+    assert look(at("07:00"), runs=failed).next_try == f"{before(1)} at {TODAY} 07:50 UTC"
+    under_way = replace(failed, in_flight=frozenset({before(1)}))
+    assert look(at("07:00"), runs=under_way).next_try == f"{before(1)} is under way"
+    assert look(at("07:00"), span(before(4), before(1)), failed).overdue == [], "it is complete"
+
+
+def test_a_day_that_waits_for_its_turn_is_missing_and_not_overdue() -> None:
+    days = look(NOON, [before(4)], Runs(in_flight=frozenset({before(3)})))
+    assert (days.complete, days.missing) == ([before(4)], span(before(3), before(1)))
+    assert (days.failed, days.overdue, days.next_try) == ([], [], "")
+
+
+def test_while_enablex_is_unavailable_every_missing_day_is_overdue() -> None:
+    outage = Outage(at("01:00"), at("11:00"), "HTTP 503", {before(2): 1, before(1): 2})
+    days = look(NOON, [before(4)], Runs(outage=outage))
+    assert (days.failed, days.overdue) == ([before(2), before(1)], span(before(3), before(1)))
+    assert days.next_try == "EnableX is unavailable, so one day every 5 minutes"
+    assert look(at("06:59"), [before(4)], Runs(outage=outage)).overdue == span(before(3), before(2))
+
+
+def test_while_the_account_is_refused_every_missing_day_is_overdue() -> None:
+    refused = Runs(account_error=AccountError(at("11:30"), "Forbidden"))
+    days = look(NOON, [before(4)], refused)
+    assert (days.failed, days.overdue) == ([], span(before(3), before(1)))
+    assert days.next_try == f"EnableX refused the account, so not before {TODAY} 12:30 UTC"
+    assert look(at("12:30"), [before(4)], refused).overdue == []
+
+
+def test_complete_days_are_provisional_until_their_last_fetch() -> None:
+    complete = span(before(4), before(1))
+    assert look(NOON, complete).provisional == span(before(3), before(1))
+    assert look(at("19:00"), complete).provisional == span(before(2), before(1))

@@ -22,13 +22,13 @@ import pytest
 from dagster import DagsterRunStatus
 
 from cdr_assets.days import DAY, days_between, midnight
-from cdr_assets.pipeline import sensors
+from cdr_assets.pipeline import run_history, sensors
 from cdr_assets.pipeline.run_lock import hold_run_lock
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
-from cdr_assets_tests.location import Locate, Location, Script, lengthen, record
+from cdr_assets_tests.location import Locate, Location, Script, checks, lengthen, record, run_checks
 from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
 
 HOUR = timedelta(hours=1)
@@ -272,6 +272,33 @@ def test_a_run_that_could_not_say_where_it_failed_holds_up_all_its_days(
     assert requested(location, "closed_days", later)[:2] == [[before(4)], [before(3)]]
 
 
+def test_a_day_that_fails_is_overdue_until_it_is_there(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    def executed() -> dg.AssetCheckEvaluation:
+        return checks(run_checks(location))["no_day_is_overdue"]
+
+    location = scripted_days(2)
+    script.answers_with(before(2), HTML)
+    assert not location.run(before(2)).success
+    now = datetime.now(timezone.utc)
+    first = tick(location, "closed_days", now)
+    (result,) = first.asset_events
+    assert not result.passed
+    assert result.description.startswith(f"Overdue: {before(2)}. Next try: {before(2)} at ")
+    assert result.metadata["overdue_days"].value == str(before(2))
+    assert executed().metadata["overdue_days"].value == str(before(2))
+    again = tick(location, "closed_days", now, first.cursor)
+    assert again.asset_events == [], "nothing has changed"
+    script.holds(before(2), record("a", before(2)))
+    assert location.run(before(2)).success
+    mended = tick(location, "closed_days", now, again.cursor)
+    (result,) = mended.asset_events
+    assert result.passed
+    assert result.metadata["complete_days"].value == 1
+    assert executed().passed
+
+
 @pytest.mark.parametrize(("status", "error"), [(401, "BadCredentials"), (403, "Forbidden")])
 def test_a_refused_account_stops_every_request_for_an_hour(
     place: Callable[[int], Location], sandbox: Sandbox, status: int, error: str
@@ -495,7 +522,7 @@ def test_responses_that_brought_nothing_count_since_the_last_that_did(
         metadata = {"new_records": number, "changed_records": 0}
         answered = dg.AssetMaterialization("period_cdr", partition=str(yesterday()), metadata=metadata)
         instance.report_runless_asset_event(answered)
-    responses = sensors.responses(instance, [before(2), yesterday()])
+    responses = run_history.responses(instance, [before(2), yesterday()])
     assert {day: each.unchanged for day, each in responses.items()} == {yesterday(): unchanged}
 
 

@@ -132,7 +132,9 @@ def test_a_check_does_not_count_for_the_fingerprint() -> None:
 
 
 def test_what_is_only_shown_does_not_count_for_the_fingerprint(tmp_path: Path) -> None:
-    program = "from cdr_assets.warehouse.tables import ROOM_USAGE; import json; print(json.dumps(ROOM_USAGE.fingerprint))"
+    program = (
+        "from cdr_assets.warehouse.tables import ROOM_USAGE; import json; print(json.dumps(ROOM_USAGE.fingerprint))"
+    )
     package = ChangedPackage(tmp_path)
     for statement in ("metadata", *ROOM_USAGE.lists):
         package.replace(f"warehouse/sql/room_usage/{statement}.sql", "FROM room_usage", "FROM (FROM room_usage)")

@@ -1,0 +1,64 @@
+"""The check that no day is overdue. It is about days that no run has done, so the sensor closed_days evaluates it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import dagster as dg
+
+from cdr_assets.days import describe_days
+from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE
+from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.pipeline.resources import EnableXResource, LandingResource
+from cdr_assets.pipeline.run_history import complete_days, known_runs
+from cdr_assets.pipeline.scheduling import ClosedDays, Runs, Timing, look_at_closed_days
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """When a day from `start` on is overdue: it is not complete `after` it was due, and its fetches fail."""
+
+    start: date
+    timing: Timing
+    after: timedelta
+
+    def look(self, now: datetime, complete: Collection[date], runs: Runs) -> ClosedDays:
+        """The days that have closed, as they stand."""
+        return look_at_closed_days(now, self.start, complete, runs, self.timing, self.after)
+
+    def evaluate(
+        self,
+        instance: dg.DagsterInstance,
+        log: logging.Logger,
+        now: datetime,
+        landing: LandingResource,
+        enablex: EnableXResource,
+    ) -> dg.AssetCheckEvaluation:
+        """The result of the check, from what Dagster and the disk know."""
+        runs = known_runs(instance, log, now, landing, enablex)
+        return evaluation(self.look(now, complete_days(instance, landing, self.timing), runs))
+
+
+def evaluation(days: ClosedDays) -> dg.AssetCheckEvaluation:
+    """The result of the check, as Dagster shows it."""
+    overdue = describe_days(days.overdue)
+    metadata = {
+        "complete_days": len(days.complete),
+        "provisional_days": describe_days(days.provisional) or "none",
+        "missing_days": describe_days(days.missing) or "none",
+        "failed_days": describe_days(days.failed) or "none",
+        "overdue_days": overdue or "none",
+    }
+    if days.overdue:
+        metadata |= {"next_try": days.next_try, "what_to_do": NO_DAY_IS_OVERDUE.remedy}
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(PERIOD_CDR),
+        check_name=NO_DAY_IS_OVERDUE.name,
+        passed=not days.overdue,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"Overdue: {overdue}. Next try: {days.next_try}." if overdue else "No day is overdue.",
+        metadata=metadata,
+    )

@@ -1,0 +1,191 @@
+"""What Dagster and the landing zone know of earlier runs and answers, as the plain values that `scheduling` takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from datetime import date, datetime, timedelta, timezone
+from itertools import takewhile
+from pathlib import Path
+
+import dagster as dg
+from dagster import RunsFilter
+
+from cdr_assets.days import DAY, days_between, end_of
+from cdr_assets.pipeline import scheduling
+from cdr_assets.pipeline.events import ASKED_AT
+from cdr_assets.pipeline.live_run import (
+    ACCOUNT_ERROR_TAG,
+    BAD_ROOMS_TAG,
+    FAILED_DAY_TAG,
+    REFUSED_CREDENTIALS_TAG,
+    UNAVAILABLE_TAG,
+)
+from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
+from cdr_assets.pipeline.project_runs import (
+    DIED_TAG,
+    FAILED,
+    IN_FLIGHT,
+    ON_DEMAND_JOBS,
+    days_of,
+    fetches_or_builds_days,
+    is_of_this_project,
+    parse_days,
+    report_dead_runs,
+)
+from cdr_assets.pipeline.resources import EnableXResource, LandingResource
+from cdr_assets.pipeline.scheduling import (
+    ACCOUNT_ERROR_COOLDOWN,
+    AccountError,
+    Failure,
+    Responses,
+    Runs,
+    Timing,
+    is_complete,
+    judge_failures,
+    split_by_closing,
+)
+
+FAILURES_REMEMBERED = timedelta(days=8)
+"""Long enough to count the daily tries of a day that goes on failing."""
+
+FETCHES_COUNTED = 1_000
+"""So many of the newest ones are enough to tell an outage from a day that fails."""
+
+
+def complete_days(instance: dg.DagsterInstance, landing: LandingResource, timing: Timing) -> set[date]:
+    """The days that were fetched after they had closed and settled, and are still in the landing zone."""
+    fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
+    landed = fetched.intersection(landing.zone.days())
+    return {day for day in landed if is_complete(day, landing.zone.asked(day), timing)}
+
+
+def known_runs(
+    instance: dg.DagsterInstance,
+    log: logging.Logger,
+    now: datetime,
+    landing: LandingResource,
+    enablex: EnableXResource | None = None,
+) -> Runs:
+    """The runs in flight and the failed ones, whoever launched them. Reports those that died as failed first.
+
+    Without `enablex` a refused account is not looked for.
+    """
+    for run_id in report_dead_runs(instance, Path(landing.data_dir), now):
+        log.warning(f"Run {run_id} is reported as failed: its process is gone")
+    in_flight = [
+        record.dagster_run
+        for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))
+        if fetches_or_builds_days(record.dagster_run)
+    ]
+    failures: list[Failure] = []
+    died: set[date] = set()
+    refused: list[tuple[datetime, dg.DagsterRun]] = []
+    remembered = RunsFilter(statuses=FAILED, updated_after=now - FAILURES_REMEMBERED)
+    for record in instance.get_run_records(remembered, ascending=True):
+        run = record.dagster_run
+        when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
+        if run.tags.get(BAD_ROOMS_TAG):
+            # All its days are done but for one table, which waits for people.
+            continue
+        if run.tags.get(ACCOUNT_ERROR_TAG) and is_of_this_project(run):
+            # No fault of the day, which goes on with the others once the account is mended.
+            refused.append((when, run))
+            continue
+        if not fetches_or_builds_days(run):
+            continue
+        # A run that could say where it failed leaves its other days as they are: done, or never begun.
+        unavailable, failed = "", days_of(run)
+        if run.tags.get(FAILED_DAY_TAG):
+            unavailable, failed = run.tags.get(UNAVAILABLE_TAG, ""), parse_days([run.tags[FAILED_DAY_TAG]])
+        if DIED_TAG in run.tags:
+            # A machine that goes down once is no fault of the days; one that dies of the same day again may be.
+            failed, died = failed & died, died | failed
+        failures += [Failure(when, day, unavailable) for day in failed]
+    first_unavailable = min((failure.when for failure in failures if failure.unavailable), default=None)
+    fetched = _fetches_since(instance, first_unavailable) if first_unavailable else []
+    failed_on, outage = judge_failures(failures, fetched)
+    while_open, since_closing = split_by_closing(failed_on)
+    return Runs(
+        frozenset(day for run in in_flight for day in days_of(run)),
+        len(in_flight),
+        since_closing,
+        while_open,
+        _account_error(instance, now, refused, enablex) if enablex else None,
+        outage,
+    )
+
+
+def _account_error(
+    instance: dg.DagsterInstance,
+    now: datetime,
+    refused: list[tuple[datetime, dg.DagsterRun]],
+    enablex: EnableXResource,
+) -> AccountError | None:
+    """The newest refusal of the credentials that are set now, unless a fetch succeeded since."""
+    for when, run in sorted(refused, key=lambda each: each[0], reverse=True):
+        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetches_since(instance, when):
+            return None
+        credentials = run.tags.get(REFUSED_CREDENTIALS_TAG)
+        if not credentials or enablex.has_credentials(credentials):
+            return AccountError(when, run.tags[ACCOUNT_ERROR_TAG])
+    return None
+
+
+def _fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime]:
+    """When fetches succeeded since then, in order."""
+    times = [
+        record.timestamp
+        for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)
+        for record in instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey(asset), after_timestamp=when.timestamp()), limit=FETCHES_COUNTED
+        ).records
+        # A materialization that somebody reported by hand has no run.
+        if record.run_id
+    ]
+    # A fetch on demand that found no records materializes nothing.
+    times += [
+        record.end_time or record.update_timestamp.timestamp()
+        for job in ON_DEMAND_JOBS
+        for record in instance.get_run_records(
+            RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=when)
+        )
+    ]
+    return [datetime.fromtimestamp(time, timezone.utc) for time in sorted(times)]
+
+
+def answered(
+    instance: dg.DagsterInstance, now: datetime, landing: LandingResource, timing: Timing
+) -> dict[date, Responses]:
+    """The last responses for the days that may be due to be fetched again."""
+    last = timing.last_due(now)
+    recent = days_between(last - DAY * timing.lookback_days, last)
+    # A day that is gone from the landing zone, or was fetched only while it was open, is for closed_days to fetch.
+    zone = landing.zone
+    return responses(instance, [day for day in recent if zone.files(day) and is_complete(day, zone.asked(day), timing)])
+
+
+def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Responses]:
+    """The last responses of the period route for each day that has one. Those from before it closed do not count."""
+    found: dict[date, Responses] = {}
+    for day in days:
+        # Day by day, since the many responses of one would crowd out the few of another.
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD_CDR), asset_partitions=[day.isoformat()])
+        records = instance.fetch_materializations(wanted, limit=scheduling.MAX_UNCHANGED_RESPONSES).records
+        asked = [_asked_at(record) for record in records]
+        since_closing = [record for record, when in zip(records, asked, strict=True) if when >= end_of(day)]
+        if since_closing:
+            found[day] = Responses(asked[0], len(list(takewhile(_is_unchanged, since_closing))))
+    return found
+
+
+def _asked_at(response: dg.EventLogRecord) -> datetime:
+    """When the response was asked for; when it was recorded, if that is all that is known."""
+    metadata = response.asset_materialization.metadata if response.asset_materialization else {}
+    asked_at = metadata[ASKED_AT].value if ASKED_AT in metadata else None
+    return datetime.fromtimestamp(asked_at if isinstance(asked_at, float) else response.timestamp, timezone.utc)
+
+
+def _is_unchanged(response: dg.EventLogRecord) -> bool:
+    metadata = response.asset_materialization.metadata if response.asset_materialization else {}
+    return all(name in metadata and metadata[name].value == 0 for name in ("new_records", "changed_records"))
