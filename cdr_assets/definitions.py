@@ -43,6 +43,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             database=str(DataFolder(settings.data_dir).warehouse),
             export_dir=str(settings.export_dir),
             rooms_file=str(settings.rooms_file or ""),
+            people_in_clear=settings.people_in_clear,
             timing=timing.as_numbers(),
         ),
     }

@@ -66,6 +66,8 @@ class Settings:
     """Which EnableX this is, for people: its host, or "sandbox"."""
     data_dir: Path
     export_dir: Path
+    people_in_clear: bool
+    """The Parquet copies show people as the tables do."""
     rooms_file: Path | None
     """The rooms' owners, as a CSV file."""
     start_date: date
@@ -103,6 +105,7 @@ class Settings:
             enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else host_of(base_url),
             data_dir=data_dir,
             export_dir=Path(environ.get("CDR_EXPORT_DIR") or DataFolder(data_dir).exports).resolve(),
+            people_in_clear=_people_in_clear(environ.get("CDR_EXPORT_PEOPLE") or "masked"),
             rooms_file=Path(environ["CDR_ROOMS"]).resolve() if environ.get("CDR_ROOMS") else None,
             start_date=_start_date(environ.get("CDR_START_DATE") or "2025-01-01"),
             fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
@@ -124,6 +127,12 @@ def _requests_per_minute(environ: Mapping[str, str], base_url: str) -> float:
     # Nobody's service runs on this machine: a sandbox, a test.
     is_unlimited = is_loopback(base_url) and not environ.get(REQUESTS_PER_MINUTE.name)
     return 0.0 if is_unlimited else REQUESTS_PER_MINUTE.read(environ)
+
+
+def _people_in_clear(text: str) -> bool:
+    if text not in ("masked", "clear"):
+        raise ValueError(f"CDR_EXPORT_PEOPLE is {text!r}: give masked, or clear for copies that show people")
+    return text == "clear"
 
 
 def _start_date(text: str) -> date:

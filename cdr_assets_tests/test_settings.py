@@ -55,11 +55,13 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_SETTLING_DAYS": "7",
             "CDR_SETTLING_HOURS": "0.5",
             "CDR_OPEN_DAY_MINUTES": "7.5",
+            "CDR_OVERDUE_HOURS": "1.5",
             "CDR_TICK_SECONDS": "30",
             "CDR_FETCH_CONCURRENCY": "3",
             "CDR_REQUESTS_PER_MINUTE": "12.5",
             "CDR_AGREEMENT_SAMPLE": "0",
             "CDR_KEEP_RUNS_DAYS": "30",
+            "CDR_EXPORT_PEOPLE": "clear",
             "CDR_ROOMS": "/srv/rooms.csv",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
             "CDR_UI_URL": "https://dagster.example/",
@@ -72,12 +74,14 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         enablex="enablex.example",
         data_dir=Path("/srv/cdr"),
         export_dir=Path("/srv/exports"),
+        people_in_clear=True,
         rooms_file=Path("/srv/rooms.csv"),
         start_date=date(2026, 11, 1),
         fetch_delay=timedelta(seconds=90),
         lookback_days=7,
         refetch_interval=timedelta(minutes=30),
         open_day_interval=timedelta(seconds=450),
+        overdue_after=timedelta(minutes=90),
         tick_s=30,
         fetch_concurrency=3,
         requests_per_minute=12.5,
@@ -86,6 +90,13 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         alert_webhook_url="https://hooks.example/secret",
         ui_url="https://dagster.example",
     )
+
+
+def test_people_are_masked_unless_the_word_for_it_is_given() -> None:
+    assert not Settings.read({}).people_in_clear
+    assert not Settings.read({"CDR_EXPORT_PEOPLE": "masked"}).people_in_clear
+    with pytest.raises(ValueError, match="CDR_EXPORT_PEOPLE is 'true': give masked, or clear"):
+        Settings.read({"CDR_EXPORT_PEOPLE": "true"})
 
 
 @pytest.mark.parametrize("name", RANGES)

@@ -72,6 +72,7 @@ class WarehouseResource(DuckDBResource):
 
     export_dir: str = Field(default="", description="Folder of the Parquet copies; next to the database if empty.")
     rooms_file: str = Field(default="", description="CSV file of the rooms' owners; none if empty.")
+    people_in_clear: bool = Field(default=False, description="Whether the Parquet copies show people as the tables do.")
     timing: dict[str, float] = Field(default_factory=dict, description="When days are fetched; see Timing.as_numbers.")
 
     @property
@@ -84,7 +85,8 @@ class WarehouseResource(DuckDBResource):
             RoomsFile(Path(self.rooms_file)) if self.rooms_file else NoRooms(),
             lambda day: is_provisional(day, zone.asked(day), timing),
         )
-        return Warehouse(database, Path(self.export_dir) if self.export_dir else None, facts=facts)
+        export_dir = Path(self.export_dir) if self.export_dir else None
+        return Warehouse(database, export_dir, facts=facts, people_in_clear=self.people_in_clear)
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

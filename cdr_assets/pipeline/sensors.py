@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 from dagster import RunStatusChangeRecordsFilter
 
+from cdr_assets.data_folder import DataFolder
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
@@ -146,7 +147,9 @@ def landed_days(
 ) -> dg.SensorDefinition:
     """Requests the days whose tables were built from other landing files, other rooms or by other SQL."""
     data_dir, export_dir, rooms_file = settings.data_dir, settings.export_dir, settings.rooms_file
-    code = "".join(table.fingerprint for table in DAILY_TABLES)
+    code = "".join(table.fingerprint for table in DAILY_TABLES) + (
+        " people in clear" if settings.people_in_clear else ""
+    )
 
     # Resources are named and not passed in: a tick that can do without them costs a fifth.
     @dg.sensor(
@@ -159,8 +162,8 @@ def landed_days(
     )
     def sensor(context: dg.SensorEvaluationContext) -> Requests:
         began = utc_now()
-        rooms = FileStamp.of(rooms_file) if rooms_file else None
-        state = folder_state(data_dir, export_dir, f"{code} {rooms}", began)
+        rooms, key = FileStamp.of(rooms_file) if rooms_file else None, FileStamp.of(DataFolder(data_dir).people_key)
+        state = folder_state(data_dir, export_dir, f"{code} {rooms} {key}", began)
         before = QuietTick.read(context.cursor)
         if before and before.holds(state, began):
             return dg.SkipReason(before.reason)

@@ -18,6 +18,7 @@ from cdr_assets.warehouse.build_log_copy import BuildLogCopy
 from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
 from cdr_assets.warehouse.commit import BuiltFrom, Changes, committing
 from cdr_assets.warehouse.exports import FileStamp
+from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.rooms import BadRooms, NoRooms
 from cdr_assets.warehouse.summary import Summary, summaries
 from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table
@@ -54,7 +55,7 @@ class Warehouse:
     """The DuckDB file at `path`, with its exports and its build log. Its folder and tables are made when first needed.
 
     `patience_s` is how many seconds to wait for other processes to close the file. `facts` are what tables are built
-    from besides landed records.
+    from besides landed records. With `people_in_clear` the exports show people as the tables do.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Warehouse:
         export_dir: Path | None = None,
         patience_s: float = 900,
         facts: Facts = NO_FACTS,
+        people_in_clear: bool = False,
     ) -> None:
         self.path = path
         self._facts = facts
         folder = DataFolder(path.parent)
         self.export_dir = export_dir or folder.exports
-        self._former_log, self._key_file = folder.former_build_log, folder.people_key
+        self._former_log = folder.former_build_log
+        self._people = PeopleInExports(folder.people_key, people_in_clear)
         self._log_copy = BuildLogCopy(folder.build_log, path)
         self._database = Database(path, self._prepare, patience_s, self._log_copy.while_open)
 
@@ -203,12 +206,13 @@ class Warehouse:
         return rebuilt, blocking
 
     def _fingerprint(self, table: Table, day: date) -> str:
-        """A short name for everything but landed records that decides the rows of a partition.
+        """A short name for everything but landed records that decides the rows of a partition, or those of its export.
 
         Raises BadRooms if that cannot be known.
         """
-        version = table.version_of_facts(self._facts, day) if table.version_of_facts else ""
-        return f"{table.fingerprint}-{version}" if version else table.fingerprint
+        facts = table.version_of_facts(self._facts, day) if table.version_of_facts else ""
+        people = self._people.version if table.has_sql("export") else ""
+        return "-".join(filter(None, (table.fingerprint, facts, people)))
 
     def _can_be_built(self, table: Table) -> bool:
         try:
@@ -293,7 +297,7 @@ class Warehouse:
         return {name: {day: stamp} if (stamp := FileStamp.of(file)) else {} for name, file in files.items()}
 
     def _committing(self, connection: Connection) -> AbstractContextManager[Changes]:
-        return committing(connection, self.export_dir, self._key_file, self._log_copy)
+        return committing(connection, self.export_dir, self._people, self._log_copy)
 
     def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:
         """Replaces the kept findings of these checks on these days, and exports them."""

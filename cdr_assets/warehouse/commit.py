@@ -18,6 +18,7 @@ from cdr_assets.warehouse import build_log, exports
 from cdr_assets.warehouse.build_log import Entry
 from cdr_assets.warehouse.build_log_copy import BuildLogCopy
 from cdr_assets.warehouse.exports import Export
+from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import CHECK_FINDINGS
 
@@ -32,8 +33,8 @@ class BuiltFrom(NamedTuple):
 class Changes:
     """What a transaction changes in the build log and in the exports. Use it inside `committing`."""
 
-    def __init__(self, connection: Connection, export_dir: Path, key_file: Path) -> None:
-        self._connection, self._export_dir, self._key_file = connection, export_dir, key_file
+    def __init__(self, connection: Connection, export_dir: Path, people: PeopleInExports) -> None:
+        self._connection, self._export_dir, self._people = connection, export_dir, people
         self._forgotten: list[tuple[str, date]] = []
         self._written: list[Entry] = []
         self._exports: dict[Table, list[Export]] = {}
@@ -94,7 +95,7 @@ class Changes:
             exports.remove_unfinished(self._export_dir, table)
         written = {}
         for day in sorted(days):
-            written[day] = exports.write_export(self._connection, self._export_dir, table, day, self._key_file)
+            written[day] = exports.write_export(self._connection, self._export_dir, table, day, self._people)
             self._exports.setdefault(table, []).append(written[day])
         return written
 
@@ -113,9 +114,11 @@ class Changes:
 
 
 @contextmanager
-def committing(connection: Connection, export_dir: Path, key_file: Path, copy: BuildLogCopy) -> Iterator[Changes]:
+def committing(
+    connection: Connection, export_dir: Path, people: PeopleInExports, copy: BuildLogCopy
+) -> Iterator[Changes]:
     """A transaction. All of its changes take effect together, or none does."""
-    changes = Changes(connection, export_dir, key_file)
+    changes = Changes(connection, export_dir, people)
     was_current = copy.is_current
     try:
         with transaction(connection):

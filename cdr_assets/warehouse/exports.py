@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cdr_assets.database import Connection, run
-from cdr_assets.warehouse.people_key import people_key
+from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.table import Table
 
 _FINISHED = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
@@ -65,19 +65,20 @@ class Export:
         self.unfinished.unlink(missing_ok=True)
 
 
-def write_export(connection: Connection, folder: Path, table: Table, day: date, key_file: Path) -> Export:
+def write_export(connection: Connection, folder: Path, table: Table, day: date, people: PeopleInExports) -> Export:
     """Writes the partition as the connection's transaction sees it, not yet in its place.
 
-    `key_file` has the key with which people are hashed, where the table has any.
+    A table with people has a statement `export`, by which they are hashed.
     """
     place = exported_file(folder, table, day)
     _make_folder(place.parent)
     unfinished = place.with_suffix(f".{os.getpid()}")
     try:
-        if table.has_sql("export"):
-            rows, secret = table.query("export"), {"key": people_key(key_file)}
+        if table.has_sql("export") and not people.in_clear:
+            rows = table.query("export")
         else:
-            rows, secret = f"SELECT * FROM {table.name} WHERE usage_date = $usage_date", {}
+            rows = f"SELECT * FROM {table.name} WHERE usage_date = $usage_date"
+        secret = {"key": people.key} if "$key" in rows else {}
         run(
             connection,
             f"COPY ({rows}) TO $file (FORMAT parquet, COMPRESSION zstd)",

@@ -18,7 +18,7 @@ from cdr_assets.data_folder import DataFolder
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table
-from cdr_assets.warehouse.tables import ATTENDANCE, BUILD_LOG, CHECK_FINDINGS, DAILY_TABLES, TABLES
+from cdr_assets.warehouse.tables import ATTENDANCE, BUILD_LOG, CHECK_FINDINGS, CONFERENCE_USAGE, DAILY_TABLES, TABLES
 from cdr_assets_tests import reference
 from cdr_assets_tests.reference import Record, tables
 from cdr_assets_tests.soak.processes import Difference
@@ -118,7 +118,8 @@ def check_exports(warehouse: Path, exports: Path) -> None:
 
 def _check_export(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> None:
     by_day = defaultdict[date, list[Any]](list)
-    columns = "* EXCLUDE (participant, user_name)" if table is ATTENDANCE else "*"
+    masked = {ATTENDANCE: "* EXCLUDE (participant, user_name)", CONFERENCE_USAGE: "* EXCLUDE (conf_name)"}
+    columns = masked.get(table, "*")
     for row in rows(connection, f"SELECT usage_date, {columns} FROM {table.name}"):
         by_day[row[0]].append(row[1:])
     files = {date.fromisoformat(path.stem): path for path in folder.glob("*.parquet")}

@@ -450,7 +450,8 @@ def test_an_entry_says_when_it_was_built(warehouse: Warehouse, tmp_path: Path) -
 def test_the_log_names_the_table_and_not_its_checks(warehouse: Warehouse, tmp_path: Path) -> None:
     build(warehouse, DAY, [land(tmp_path, "1", [call("a", DAY)])])
     by_asset = {row["asset"]: row for row in read(warehouse.path, "build_log")}
-    assert {asset: row["fingerprint"] for asset, row in by_asset.items()} == {
+    # Behind the fingerprint of a table with people is how its export shows them.
+    assert {asset: row["fingerprint"].partition("-")[0] for asset, row in by_asset.items()} == {
         table.name: table.fingerprint for table in DAILY_TABLES
     }
     assert {row["landing_version"] for row in by_asset.values()} == {"1"}

@@ -12,14 +12,15 @@ import pytest
 
 from cdr_assets.database import WarehouseError
 from cdr_assets.warehouse.build import Warehouse
-from cdr_assets.warehouse.people_key import people_key
-from cdr_assets.warehouse.tables import TABLES
-from cdr_assets_tests.expected import exported, read
+from cdr_assets.warehouse.people import people_key
+from cdr_assets.warehouse.tables import DAILY_TABLES, TABLES
+from cdr_assets_tests.expected import exported, in_order, read
 from cdr_assets_tests.reference import Record
-from cdr_assets_tests.warehouse.landed import build, land
+from cdr_assets_tests.warehouse.landed import Landed, build, land
 
 DAY = date(2026, 11, 2)
 REF, BOTH, NAME = "ref-of-somebody", "Svetlana Bothnames", "Nameonly Person"
+CONFERENCE = "Appointment of Svetlana"
 PEOPLE = (REF, BOTH, NAME)
 
 
@@ -29,7 +30,7 @@ def call(cdr_id: str, conf_num: str | None, **user: str) -> Record:
 
 
 CALLS = [
-    call("1", "X", ref=REF, name=BOTH),
+    call("1", "X", ref=REF, name=BOTH, confName=CONFERENCE),
     call("2", "X", name=NAME),
     call("3", "X"),
     call("4", "Y", ref=REF, name=BOTH),
@@ -62,7 +63,8 @@ def by_person(folder: Path) -> dict[tuple[str, str], set[str]]:
 def test_no_person_is_in_any_byte_of_the_exports(folder: Path) -> None:
     rows = read(folder / "cdr.duckdb", "attendance")
     assert {*PEOPLE} <= {row["participant"] for row in rows} | {row["user_name"] for row in rows}
-    secrets = [text.encode() for text in (*PEOPLE, (folder / "people.key").read_text().strip())]
+    assert CONFERENCE in {row["conf_name"] for row in read(folder / "cdr.duckdb", "conference_usage")}
+    secrets = [text.encode() for text in (*PEOPLE, CONFERENCE, (folder / "people.key").read_text().strip())]
     files = [*(folder / "published").glob("*/*.parquet")]
     assert {file.parent.name for file in files} >= {"attendance", "conference_usage", "owner_usage"}
     for file in files:
@@ -73,10 +75,13 @@ def test_no_person_is_in_any_byte_of_the_exports(folder: Path) -> None:
         assert [secret for secret in secrets for part in parts if secret in part] == [], file
 
 
-def test_the_columns_of_the_export_are_those_of_the_table_without_the_name(folder: Path) -> None:
-    (table,) = (table for table in TABLES if table.name == "attendance")
-    (row, *_) = exported(folder / "published", "attendance")
-    assert [*row] == [column.name for column in table.columns if column.name != "user_name"]
+@pytest.mark.parametrize(("name", "hidden"), [("attendance", "user_name"), ("conference_usage", "conf_name")])
+def test_the_columns_of_the_export_are_those_of_the_table_without_the_name(
+    folder: Path, name: str, hidden: str
+) -> None:
+    (table,) = (table for table in TABLES if table.name == name)
+    (row, *_) = exported(folder / "published", name)
+    assert [*row] == [column.name for column in table.columns if column.name != hidden]
 
 
 def test_a_person_with_a_reference_is_the_same_everywhere_and_a_name_only_in_its_conference(folder: Path) -> None:
@@ -107,6 +112,46 @@ def test_the_key_decides_the_hashes_and_stays_the_same(tmp_path: Path) -> None:
     assert not first & other
     (tmp_path / "other" / "people.key").write_text((tmp_path / "one" / "people.key").read_text())
     assert hashes("other") == first, "who restores a data folder has the same people"
+
+
+WITH_PEOPLE = {"attendance", "conference_usage"}
+
+
+def not_built(warehouse: Warehouse) -> set[str]:
+    """The tables that are due to be built again on the day."""
+    return {name for name, days in warehouse.built_partitions().items() if DAY not in days}
+
+
+def build_what_is_due(warehouse: Warehouse, file: Path) -> None:
+    with warehouse.connect() as connection:
+        list(warehouse.build_days(connection, [DAY], DAILY_TABLES, Landed({DAY: [file]}), skip_current=True))
+
+
+def test_with_another_key_the_exports_with_people_are_written_again(tmp_path: Path) -> None:
+    file = land(tmp_path, "1", CALLS)
+    build(Warehouse(tmp_path / "cdr.duckdb"), DAY, [file])
+    former = {row["participant"] for row in exported(tmp_path / "published", "attendance")}
+    assert not_built(Warehouse(tmp_path / "cdr.duckdb")) == set()
+    (tmp_path / "people.key").unlink()
+    warehouse = Warehouse(tmp_path / "cdr.duckdb")
+    assert not_built(warehouse) == WITH_PEOPLE
+    build_what_is_due(warehouse, file)
+    assert not_built(warehouse) == set()
+    found = {row["participant"] for row in exported(tmp_path / "published", "attendance")}
+    assert len(found) == len(former)
+    assert not found & former
+
+
+def test_exports_show_people_only_while_somebody_chose_it(tmp_path: Path) -> None:
+    file = land(tmp_path, "1", CALLS)
+    for in_clear in (False, True, False):
+        warehouse = Warehouse(tmp_path / "cdr.duckdb", people_in_clear=in_clear)
+        assert not_built(warehouse) >= WITH_PEOPLE
+        build_what_is_due(warehouse, file)
+        assert not_built(warehouse) == set()
+        for name in WITH_PEOPLE:
+            in_file, in_table = exported(tmp_path / "published", name), read(tmp_path / "cdr.duckdb", name)
+            assert (in_order(in_file) == in_order(in_table)) is in_clear, name
 
 
 # The key
@@ -141,6 +186,7 @@ def test_a_damaged_key_is_an_error_that_names_the_file_and_changes_nothing(tmp_p
     attendance, before = tmp_path / "published" / "attendance", read(warehouse.path, "attendance")
     exported_before = {path.name: path.read_bytes() for path in attendance.iterdir()}
     file.write_bytes(content)
+    warehouse = Warehouse(tmp_path / "cdr.duckdb")
     with pytest.raises(WarehouseError, match="holds no key") as error:
         build(warehouse, DAY, [land(tmp_path, "2", CALLS)])
     assert str(file) in str(error.value)
