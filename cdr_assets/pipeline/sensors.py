@@ -147,9 +147,7 @@ def landed_days(
 ) -> dg.SensorDefinition:
     """Requests the days whose tables were built from other landing files, other rooms or by other SQL."""
     data_dir, export_dir, rooms_file = settings.data_dir, settings.export_dir, settings.rooms_file
-    code = "".join(table.fingerprint for table in DAILY_TABLES) + (
-        " people in clear" if settings.people_in_clear else ""
-    )
+    code = f"{[table.fingerprint for table in DAILY_TABLES]} {settings.people_in_clear}"
 
     # Resources are named and not passed in: a tick that can do without them costs a fifth.
     @dg.sensor(
