@@ -45,7 +45,7 @@ class Overdue:
 def evaluation(days: ClosedDays) -> dg.AssetCheckEvaluation:
     """The result of the check, as Dagster shows it."""
     overdue = describe_days(days.overdue)
-    metadata = {
+    metadata: dict[str, str | int] = {
         "complete_days": len(days.complete),
         "provisional_days": describe_days(days.provisional) or "none",
         "missing_days": describe_days(days.missing) or "none",

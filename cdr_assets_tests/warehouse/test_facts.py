@@ -210,7 +210,7 @@ def test_the_figures_say_how_many_minutes_have_an_owner(world: World) -> None:
     def coverage() -> object:
         (partitions,) = world.build(DAY, skip_current=True).values()
         (found,) = (partition for partition in partitions if partition.table == OWNER_USAGE)
-        return found.figures
+        return found.summary.figures
 
     assert coverage() == {"share_of_minutes_with_owner": 0.0}
     world.write_rooms("r,Ward,o,,,")

@@ -306,7 +306,7 @@ def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(wareh
             {"day": DAY, "calls": calls, "each": each},
         )
         for built in warehouse.build_days(connection, [DAY], [ROOM_USAGE, CONFERENCE_USAGE], Landed({})):
-            assert built.row_count == calls
+            assert built.summary.row_count == calls
             assert number_of_slices(connection, built.table) > 1
             found = connection.execute(
                 "SELECT DISTINCT connections, participants, participant_minutes, billable_minutes, peak_participants "
