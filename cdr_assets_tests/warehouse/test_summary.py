@@ -75,7 +75,7 @@ def test_the_figures_are_those_of_the_days_rows(tmp_path: Path) -> None:
         conferences = of_day(tmp_path, "conference_usage", day)
         figures = shown["conference_usage", day].figures
         assert figures["conferences"] == sum(row["conf_num"] is not None for row in conferences)
-        for name in ("conference_minutes", "met_minutes", "alone_minutes", "rejoins"):
+        for name in ("met_minutes", "alone_minutes"):
             assert figures[name] == float(sum(row[name] or 0 for row in conferences)), name
         assert figures["peak_participants_in_a_conference"] == max(row["peak_participants"] for row in conferences)
         (usage,) = of_day(tmp_path, "daily_usage", day)

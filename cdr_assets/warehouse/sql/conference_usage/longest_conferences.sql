@@ -1,7 +1,5 @@
 -- The ten conferences of each day that lasted longest. Their names are not told: they can be those of people.
-SELECT
-    usage_date, conf_num, room_id, conference_minutes, met_minutes, participants, peak_participants, participant_minutes,
-    rejoins
+SELECT usage_date, conf_num, conference_minutes, met_minutes, participants
 FROM conference_usage
 WHERE usage_date BETWEEN $first_date AND $last_date
   AND conf_num IS NOT NULL

@@ -5,10 +5,8 @@ SELECT
     sum(connections)::BIGINT AS connections,
     sum(participant_minutes)::DOUBLE AS participant_minutes,
     sum(billable_minutes)::BIGINT AS billable_minutes,
-    sum(conference_minutes)::DOUBLE AS conference_minutes,
     sum(met_minutes)::DOUBLE AS met_minutes,
     sum(alone_minutes)::DOUBLE AS alone_minutes,
-    sum(rejoins)::BIGINT AS rejoins,
     max(peak_participants) AS peak_participants_in_a_conference
 FROM conference_usage
 WHERE usage_date BETWEEN $first_date AND $last_date

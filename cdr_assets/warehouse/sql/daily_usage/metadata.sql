@@ -11,7 +11,6 @@ SELECT
     sum(rejoins)::BIGINT AS rejoins,
     sum(short_connections)::BIGINT AS short_connections,
     max(peak_connections) AS peak_connections,
-    max(median_lateness_s)::DOUBLE AS median_lateness_s,
     max(p95_lateness_s)::DOUBLE AS p95_lateness_s
 FROM daily_usage
 WHERE usage_date BETWEEN $first_date AND $last_date
