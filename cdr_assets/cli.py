@@ -172,6 +172,31 @@ def rebuild(first: datetime, last: datetime) -> None:
     _launch("--job", "rebuild", "--partition-range", f"{first:%Y-%m-%d}...{last:%Y-%m-%d}")
 
 
+@main.command()
+def alert_test() -> None:
+    """Send a test alert to every channel that CDR_ALERT_URLS and CDR_ALERT_WEBHOOK_URL name."""
+    from cdr_assets.pipeline.channels import Unreachable, channels
+    from cdr_assets.settings import Settings
+
+    try:
+        settings = Settings.read(os.environ)
+        found = channels(settings.alert_webhook_url, settings.alert_urls)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    if not found:
+        raise click.ClickException("set CDR_ALERT_URLS or CDR_ALERT_WEBHOOK_URL to where alerts should go")
+    failed = False
+    for channel in found:
+        try:
+            problem = channel.send(f"Test alert of cdr_assets\nAlerts arrive here. {settings.ui_url}")
+        except Unreachable as error:
+            problem = str(error)
+        failed = failed or bool(problem)
+        click.echo(f"{channel.name}: {problem or 'delivered'}")
+    if failed:
+        raise SystemExit(1)
+
+
 def _launch(*words: str) -> None:
     missing_credentials(os.environ)
     environment = ready_environment(os.environ)

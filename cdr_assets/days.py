@@ -55,3 +55,9 @@ def describe_days(days: Iterable[date]) -> str:
     return ", ".join(
         str(adjacent[0]) if len(adjacent) == 1 else f"{adjacent[0]}...{adjacent[-1]}" for adjacent in ranges(days)
     )
+
+
+def days_in(words: str) -> list[date]:
+    """The days that `describe_days` put into these words."""
+    ends = [[date.fromisoformat(end) for end in part.split("...")] for part in words.split(", ") if part]
+    return [day for first, *last in ends for day in days_between(first, *last or [first])]

@@ -85,6 +85,8 @@ class Settings:
     agreement_sample: int
     keep_runs_days: int
     alert_webhook_url: str
+    alert_urls: tuple[str, ...]
+    """Where alerts go, as apprise writes it."""
     ui_url: str
 
     @classmethod
@@ -119,6 +121,7 @@ class Settings:
             agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),
             keep_runs_days=int(KEEP_RUNS_DAYS.read(environ)),
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
+            alert_urls=tuple((environ.get("CDR_ALERT_URLS") or "").split()),
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
         )
 

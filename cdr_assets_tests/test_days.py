@@ -4,7 +4,7 @@ from datetime import date, datetime, timezone
 
 import pytest
 
-from cdr_assets.days import days_between, describe_days, midnight, ranges
+from cdr_assets.days import days_between, days_in, describe_days, midnight, ranges
 
 NOV = [date(2026, 11, day) for day in range(1, 31)]
 
@@ -41,3 +41,4 @@ def test_a_range_is_cut_at_its_longest() -> None:
 )
 def test_days_in_words(days: list[date], words: str) -> None:
     assert describe_days(days) == words
+    assert days_in(words) == sorted({*days})

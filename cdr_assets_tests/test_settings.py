@@ -63,6 +63,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_KEEP_RUNS_DAYS": "30",
             "CDR_EXPORT_PEOPLE": "clear",
             "CDR_ROOMS": "/srv/rooms.csv",
+            "CDR_ALERT_URLS": " slack://secret  mailto://secret\n",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
             "CDR_UI_URL": "https://dagster.example/",
         }
@@ -87,6 +88,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         requests_per_minute=12.5,
         agreement_sample=0,
         keep_runs_days=30,
+        alert_urls=("slack://secret", "mailto://secret"),
         alert_webhook_url="https://hooks.example/secret",
         ui_url="https://dagster.example",
     )

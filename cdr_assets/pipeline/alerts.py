@@ -1,36 +1,43 @@
-"""Alerts about failed runs: what they say, and an outbox that keeps each one until the webhook has taken it.
+"""Alerts: what is reported and in which words, and an outbox that keeps each one until every channel has taken it.
 
-The outbox is kept in the sensor's cursor, which Dagster stores after every tick. A tick that is killed after a post
-posts again: an alert is delivered at least once.
+A failed run is reported; while EnableX is unavailable or refuses the account, the first one alone. A check is reported
+when it finds something on a day on which it had not, and a day that was overdue when it no longer is.
+
+The outbox is kept in the sensor's cursor, which Dagster stores after every tick. A tick that is killed after it sent an
+alert sends it again: an alert is delivered at least once.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
-import requests
 
-from cdr_assets.pipeline.live_run import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from cdr_assets.days import describe_days
+from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE
+from cdr_assets.pipeline.channels import Channel, Unreachable
+from cdr_assets.pipeline.checks import CheckState
+from cdr_assets.pipeline.live_run import (
+    ACCOUNT_ERROR_TAG,
+    PARTITION_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    UNAVAILABLE_TAG,
+)
 
-TIMEOUT_S = 10
 FIRST_WAIT, MAX_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Waits between tries of one alert: they double from the first to the longest."""
 GIVE_UP_AFTER = timedelta(days=3)
 MAX_WAITING = 500
 MAX_SECONDS_PER_TICK = 30.0
-"""A sensor's tick has a minute, and each post may take TIMEOUT_S."""
+"""A sensor's tick has a minute, and each channel may take ten seconds of it."""
 
-Post = Callable[[str], str]
-"""Posts the alert of a run id. Returns "" when it was taken, else what went wrong. Raises Unreachable."""
-
-
-class Unreachable(Exception):
-    """The webhook did not answer, so another alert now would fail too."""
+Send = Callable[[str], str]
+"""Sends the alert with this key. Returns "" when it was taken, else what went wrong. Raises Unreachable."""
 
 
 @dataclass
@@ -40,14 +47,23 @@ class Waiting:
     since: float
     next_try: float
     tries: int = 0
+    text: str = ""
+    """Empty for a failed run, which is put into words when the alert is sent."""
+    taken: list[str] = field(default_factory=list)
+    """The channels that have taken it, by their keys."""
 
 
 @dataclass
 class Outbox:
-    """Alerts by run id, oldest first, and the id of the newest failure event in the event log that was looked at."""
+    """Alerts, oldest first: those of failed runs by run id. And what was reported before."""
 
     last_event: int
+    """Id of the newest failure event in the event log that was looked at."""
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    findings: dict[str, list[str]] = field(default_factory=dict)
+    """The days of the findings that were reported, by check."""
+    outages: dict[str, float] = field(default_factory=dict)
+    """When it was reported that EnableX is unavailable, or that it refused the account, in seconds since 1970."""
 
     @classmethod
     def read(cls, cursor: str | None) -> Outbox | None:
@@ -56,7 +72,8 @@ class Outbox:
             stored = json.loads(cursor or "")
             if "record_id" in stored:
                 return cls(int(stored["record_id"]))
-            return cls(int(stored["last_event"]), {run: Waiting(**each) for run, each in stored["waiting"].items()})
+            waiting = {key: Waiting(**each) for key, each in stored["waiting"].items()}
+            return cls(int(stored["last_event"]), waiting, stored.get("findings", {}), stored.get("outages", {}))
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -64,40 +81,67 @@ class Outbox:
         """The outbox as a cursor."""
         return json.dumps(asdict(self))
 
-    def add(self, run_id: str, now: datetime) -> None:
-        """Puts an alert in, to be posted at once."""
-        self.waiting.setdefault(run_id, Waiting(now.timestamp(), now.timestamp()))
+    def add(self, key: str, now: datetime, text: str = "") -> None:
+        """Puts an alert in, to be sent at once."""
+        self.waiting.setdefault(key, Waiting(now.timestamp(), now.timestamp(), text=text))
 
-    def deliver(self, now: datetime, post: Post) -> Iterator[tuple[str, str, bool]]:
-        """Posts the alerts that are due.
+    def add_failed_run(self, run: dg.DagsterRun, now: datetime, succeeded_since: Callable[[datetime], bool]) -> None:
+        """Puts in that the run failed, unless it did so of an outage that was reported and that goes on.
 
-        Yields for each the run id, what went wrong ("" if nothing did), and whether the alert is out of the outbox:
+        `succeeded_since` says whether a fetch has succeeded since then.
+        """
+        for tag in (UNAVAILABLE_TAG, ACCOUNT_ERROR_TAG):
+            if tag not in run.tags:
+                continue
+            reported = self.outages.get(tag)
+            if reported and not succeeded_since(datetime.fromtimestamp(reported, timezone.utc)):
+                return
+            self.outages[tag] = now.timestamp()
+        self.add(run.run_id, now)
+
+    def add_findings(self, states: Iterable[CheckState], now: datetime, ui_url: str) -> None:
+        """Puts in what checks found on days on which they had found nothing, and that no day is overdue any more."""
+        for state in states:
+            before = self.findings.pop(state.check.name, [])
+            if state.open_days:
+                self.findings[state.check.name] = [str(day) for day in state.open_days]
+                new = [day for day in state.open_days if str(day) not in before]
+                if new:
+                    self.add(f"{state.check.name} {describe_days(new)}", now, finding_text(state, new, ui_url))
+            elif before and state.check is NO_DAY_IS_OVERDUE:
+                text = f"No day is overdue any more\n{_check_url(state, ui_url)}"
+                self.add(f"{state.check.name} {now.isoformat()}", now, text)
+
+    def deliver(self, now: datetime, send: Send) -> Iterator[tuple[str, str, bool]]:
+        """Sends the alerts that are due.
+
+        Yields for each its key, what went wrong ("" if nothing did), and whether the alert is out of the outbox:
         delivered, or given up.
         """
-        due = [run_id for run_id, each in self.waiting.items() if each.next_try <= now.timestamp()]
+        due = [key for key, each in self.waiting.items() if each.next_try <= now.timestamp()]
         unreachable, deadline = False, time.monotonic() + MAX_SECONDS_PER_TICK
-        for run_id in due:
+        for key in due:
             try:
-                problem = post(run_id)
+                problem = send(key)
             except Unreachable as error:
                 problem, unreachable = str(error), True
-            alert = self.waiting[run_id]
+            alert = self.waiting[key]
             expired = now.timestamp() - alert.since > GIVE_UP_AFTER.total_seconds()
             if not problem or expired:
-                del self.waiting[run_id]
+                del self.waiting[key]
             else:
                 alert.tries += 1
                 wait = min(FIRST_WAIT * 2 ** min(alert.tries - 1, 20), MAX_WAIT)
                 alert.next_try = (now + wait).timestamp()
-            yield run_id, problem, not problem or expired
+            yield key, problem, not problem or expired
             if unreachable or time.monotonic() > deadline:
                 return
 
     def drop_excess(self) -> list[str]:
-        """Drops the oldest alerts beyond MAX_WAITING, which is what a cursor can hold. Returns their run ids."""
+        """Drops the oldest alerts beyond MAX_WAITING, which is what a cursor can hold. Returns their keys."""
         dropped = list(self.waiting)[: max(len(self.waiting) - MAX_WAITING, 0)]
-        for run_id in dropped:
-            del self.waiting[run_id]
+        for key in dropped:
+            del self.waiting[key]
         return dropped
 
     @property
@@ -107,14 +151,45 @@ class Outbox:
         return datetime.fromtimestamp(min(times), timezone.utc) if times else None
 
 
-def post_to_webhook(webhook_url: str, body: Mapping[str, str]) -> str:
-    """Posts `body` as JSON. Returns "" when it was taken, else the status. Raises Unreachable."""
-    try:
-        status = requests.post(webhook_url, json=body, timeout=TIMEOUT_S).status_code
-    except requests.RequestException as error:
-        # The error's own text holds the URL, which is a secret.
-        raise Unreachable(f"could not be reached ({type(error).__name__})") from None
-    return "" if 200 <= status <= 299 else f"answered {status}"
+def send_to_all(channels: Sequence[Channel], alert: Waiting, text: str, down: set[str]) -> str:
+    """Sends the text to the channels that have not taken the alert. Returns what went wrong, "" if nothing did.
+
+    `down` are the channels that did not answer a moment ago; they are left out. Raises Unreachable when all are.
+    """
+    problems = []
+    for channel in channels:
+        if channel.key in alert.taken:
+            continue
+        try:
+            problem = "could not be reached" if channel.key in down else channel.send(text)
+        except Unreachable as error:
+            problem = str(error)
+            down.add(channel.key)
+        if problem:
+            problems.append(f"{channel.name} {problem}")
+        else:
+            alert.taken.append(channel.key)
+    if problems and down.issuperset(channel.key for channel in channels):
+        raise Unreachable("; ".join(problems))
+    return "; ".join(problems)
+
+
+def finding_text(state: CheckState, new: Sequence[date], ui_url: str) -> str:
+    """A new finding in words: which check, on which days, what to do, a link."""
+    others = len(state.open_days) - len(new)
+    more = f" ({others} more open)" if others else ""
+    return "\n".join(
+        [
+            f"{state.check.name} fails on {describe_days(new)}{more}",
+            state.description,
+            state.check.remedy,
+            _check_url(state, ui_url),
+        ]
+    )
+
+
+def _check_url(state: CheckState, ui_url: str) -> str:
+    return f"{ui_url}/assets/{state.asset}?view=checks&checkDetail={state.check.name}"
 
 
 def alert_text(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> str:

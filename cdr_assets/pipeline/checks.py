@@ -8,6 +8,7 @@ clean, or was acknowledged. A check that a run does not look at gets no result f
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from typing import Any
@@ -15,12 +16,15 @@ from typing import Any
 import dagster as dg
 
 from cdr_assets.database import Connection
-from cdr_assets.days import describe_days
+from cdr_assets.days import days_in, describe_days
 from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, NO_DAY_IS_OVERDUE, ROUTES_AGREE
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.warehouse.checks import SAMPLE_ROWS, SAMPLE_TEXT_LENGTH, KeptFinding, kept_findings
 from cdr_assets.warehouse.table import Check
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
+
+OPEN_DAYS = ("open_days", "overdue_days")
+"""The metadata of a red result that name its days."""
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     PERIOD_CDR: (*INGEST_CHECKS, NO_DAY_IS_OVERDUE),
@@ -52,6 +56,31 @@ def check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(check.name, asset=asset, description=check.meaning, blocking=check.blocking)
         for asset, check in checks_of(CHECKS)
     ]
+
+
+@dataclass(frozen=True)
+class CheckState:
+    """What the newest result of a check says."""
+
+    asset: str
+    check: Check
+    open_days: list[date]
+    """The days on which it is red; none if it is green."""
+    description: str
+
+
+def states(instance: dg.DagsterInstance) -> Iterator[CheckState]:
+    """The newest result of each check that has one and is not being evaluated."""
+    by_key = {dg.AssetCheckKey(dg.AssetKey(asset), check.name): (asset, check) for asset, check in checks_of(CHECKS)}
+    newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(by_key))
+    for key, record in newest.items():
+        event = record.event.get_dagster_event() if record.event else None
+        if not event or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        result = event.asset_check_evaluation_data
+        days = next((result.metadata[name].value for name in OPEN_DAYS if name in result.metadata), "")
+        open_days = days_in(str(days)) if not result.passed else []
+        yield CheckState(*by_key[key], open_days, result.description or "")
 
 
 def evaluations(

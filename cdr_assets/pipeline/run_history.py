@@ -103,7 +103,7 @@ def known_runs(
             failed, died = failed & died, died | failed
         failures += [Failure(when, day, unavailable) for day in failed]
     first_unavailable = min((failure.when for failure in failures if failure.unavailable), default=None)
-    fetched = _fetches_since(instance, first_unavailable) if first_unavailable else []
+    fetched = fetches_since(instance, first_unavailable) if first_unavailable else []
     failed_on, outage = judge_failures(failures, fetched)
     while_open, since_closing = split_by_closing(failed_on)
     return Runs(
@@ -124,7 +124,7 @@ def _account_error(
 ) -> AccountError | None:
     """The newest refusal of the credentials that are set now, unless a fetch succeeded since."""
     for when, run in sorted(refused, key=lambda each: each[0], reverse=True):
-        if now >= when + ACCOUNT_ERROR_COOLDOWN or _fetches_since(instance, when):
+        if now >= when + ACCOUNT_ERROR_COOLDOWN or fetches_since(instance, when):
             return None
         credentials = run.tags.get(REFUSED_CREDENTIALS_TAG)
         if not credentials or enablex.has_credentials(credentials):
@@ -132,7 +132,7 @@ def _account_error(
     return None
 
 
-def _fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime]:
+def fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime]:
     """When fetches succeeded since then, in order."""
     times = [
         record.timestamp

@@ -12,7 +12,9 @@ from cdr_assets.data_folder import DataFolder
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
-from cdr_assets.pipeline.alerts import Outbox, alert_text, post_to_webhook
+from cdr_assets.pipeline.alerts import Outbox, alert_text, send_to_all
+from cdr_assets.pipeline.channels import channels
+from cdr_assets.pipeline.checks import states
 from cdr_assets.pipeline.live_run import (
     OPEN_DAY_TAG,
     PARTITION_TAG,
@@ -34,7 +36,7 @@ from cdr_assets.pipeline.retention import (
     delete_old_tick_logs,
     delete_runs_of_open_days,
 )
-from cdr_assets.pipeline.run_history import FAILURES_REMEMBERED, answered, complete_days, known_runs
+from cdr_assets.pipeline.run_history import FAILURES_REMEMBERED, answered, complete_days, fetches_since, known_runs
 from cdr_assets.pipeline.scheduling import (
     OPEN_DAY_IS_OFF,
     Decision,
@@ -46,7 +48,7 @@ from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
 ALERT_TICK_S = 60
-ALL_POSTED = "every failed run is posted"
+ALL_SENT = "every failed run and every finding is reported"
 RETENTION_TICK_S = 3600
 
 Requests: TypeAlias = dg.SensorResult | dg.SkipReason
@@ -184,58 +186,66 @@ def landed_days(
     return sensor
 
 
-def failed_runs(webhook_url: str, ui_url: str) -> dg.SensorDefinition:
-    """Posts failed runs, those stopped by a blocking check included, to `webhook_url`; to nobody where it is empty."""
+def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.SensorDefinition:
+    """Sends alerts about failed runs and findings to the webhook and to what the URLs name; to nobody without any."""
+    has_channels = bool(webhook_url or urls)
 
-    # Without a webhook there is nothing to do, and with one there seldom is: neither needs a resource.
+    # Without a channel there is nothing to do, and with one there seldom is: neither needs a resource.
     @dg.sensor(
         name="failed_runs",
-        minimum_interval_seconds=ALERT_TICK_S if webhook_url else RETENTION_TICK_S,
+        minimum_interval_seconds=ALERT_TICK_S if has_channels else RETENTION_TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={"clock"},
-        description="Posts every failed run to CDR_ALERT_WEBHOOK_URL: what failed, its days, why, and where to look. "
-        "Tries again for 3 days while the webhook does not take it.",
+        description="Sends alerts to CDR_ALERT_URLS and CDR_ALERT_WEBHOOK_URL: failed runs, new findings of checks, "
+        "overdue days and when they no longer are. Tries again for 3 days while a channel does not take one.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        if not webhook_url:
-            # The alerts of runs that fail until a webhook is set are not posted later.
+        if not has_channels:
+            # The alerts of runs that fail until there is a channel are not sent later.
             context.update_cursor("")
-            return dg.SkipReason("CDR_ALERT_WEBHOOK_URL is not set")
+            return dg.SkipReason("neither CDR_ALERT_URLS nor CDR_ALERT_WEBHOOK_URL is set")
         instance = kept_instance(context)
         outbox = Outbox.read(context.cursor)
         if outbox is None:
             context.update_cursor(Outbox(_newest_failure(instance)).write())
-            return dg.SkipReason("runs that fail from now on are posted")
+            return dg.SkipReason("runs that fail from now on are reported")
         failures = RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=outbox.last_event)
         failed = instance.fetch_run_status_changes(failures, limit=100, ascending=True).records
-        if not failed and not outbox.waiting:
-            return dg.SkipReason(ALL_POSTED)
         now = context.resources.clock.now()
-
-        def post(run_id: str) -> str:
-            run = instance.get_run_by_id(run_id)
-            text = alert_text(instance, run, ui_url) if run else f"A run failed and was deleted since: {run_id}"
-            return post_to_webhook(webhook_url, {"text": text})
-
         for record in failed:
             outbox.last_event = record.storage_id
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
-                outbox.add(run.run_id, now)
-        for run_id, problem, is_over in outbox.deliver(now, post):
-            if problem and is_over:
-                context.log.error(f"The alert for run {run_id} is dropped: for 3 days the webhook {problem}")
-            elif problem:
-                context.log.warning(f"The alert webhook {problem} for run {run_id}; it is tried again")
-            else:
-                context.log.info(f"The alert webhook took the alert for run {run_id}")
-        for run_id in outbox.drop_excess():
-            context.log.error(f"The alert for run {run_id} is dropped: too many alerts wait for the webhook")
+                outbox.add_failed_run(run, now, lambda when: bool(fetches_since(instance, when)))
+        outbox.add_findings(states(instance), now, ui_url)
+        if outbox.waiting:
+            _deliver(context, outbox, instance, now)
         context.update_cursor(outbox.write())
         if outbox.next_try is None:
-            return dg.SkipReason(ALL_POSTED)
+            return dg.SkipReason(ALL_SENT)
         when = f"{outbox.next_try:%Y-%m-%d %H:%M:%S UTC}"
         return dg.SkipReason(f"{len(outbox.waiting)} alerts are not delivered; the next try is at {when}")
+
+    def _deliver(
+        context: dg.SensorEvaluationContext, outbox: Outbox, instance: dg.DagsterInstance, now: datetime
+    ) -> None:
+        to, down = channels(webhook_url, urls), set[str]()
+
+        def send(key: str) -> str:
+            alert = outbox.waiting[key]
+            run = None if alert.text else instance.get_run_by_id(key)
+            text = alert_text(instance, run, ui_url) if run else alert.text
+            return send_to_all(to, alert, text or f"A run failed and was deleted since: {key}", down)
+
+        for key, problem, is_over in outbox.deliver(now, send):
+            if problem and is_over:
+                context.log.error(f"The alert about {key} is dropped, for 3 days: {problem}")
+            elif problem:
+                context.log.warning(f"The alert about {key} is tried again: {problem}")
+            else:
+                context.log.info(f"The alert about {key} is delivered")
+        for key in outbox.drop_excess():
+            context.log.error(f"The alert about {key} is dropped: too many alerts wait")
 
     return sensor
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +26,7 @@ from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, checks, lengthen, record, run_checks
 from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
+from cdr_assets_tests.webhook import SECRET, Webhook, listening
 
 HOUR = timedelta(hours=1)
 
@@ -742,41 +739,6 @@ def test_the_sensors_run_by_themselves_as_often_as_set(locate: Locate, sandbox: 
 # Alerts
 
 
-@dataclass
-class Webhook:
-    """Somebody's incoming webhook."""
-
-    url: str = ""
-    status: int = 200
-    posts: list[tuple[str, str | None, Any]] = field(default_factory=list)
-
-
-SECRET = "T0123/B4567/nobody-may-read-this"
-
-
-@contextmanager
-def listening(webhook: Webhook) -> Iterator[None]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            webhook.posts.append((self.path, self.headers["Content-Type"], json.loads(body)))
-            self.send_response(webhook.status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        webhook.url = f"http://127.0.0.1:{http.server_port}/services/{SECRET}"
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield
-        finally:
-            http.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
     webhook = Webhook()
@@ -871,8 +833,9 @@ def test_the_webhooks_url_is_never_said(
     result = alerted(location, lambda: location.run(yesterday()))
     out, err = capfd.readouterr()
     said = out + err + caplog.text
-    outcome = {"none": "took", "500": "answered 500"}.get(trouble, "could not be reached")
-    assert f"The alert webhook {outcome}" in said
+    outcome = {"none": "is delivered", "500": "is tried again: webhook answered 500"}
+    expected = outcome.get(trouble, "is tried again: webhook could not be reached")
+    assert f"The alert about {result.run_id} {expected}" in said
     said += "".join(dg.serialize_value(event) for event in location.instance.all_logs(result.run_id))
     assert SECRET not in said
     assert "nobody-may-read-this" not in said
@@ -886,14 +849,14 @@ def test_nothing_is_posted_when_no_webhook_is_set(
     sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
     alerted(location, lambda: location.run(yesterday()))
     assert webhook.posts == []
-    assert "The alert webhook" not in "".join(capfd.readouterr())
+    assert "The alert about" not in "".join(capfd.readouterr())
 
 
 def test_a_run_that_succeeds_alerts_nobody(locate: Locate, sandbox: Sandbox, webhook: Webhook) -> None:
     location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
     cursor = tick(location, "failed_runs").cursor
     assert location.run(yesterday()).success
-    assert tick(location, "failed_runs", cursor=cursor).skip_message == "every failed run is posted"
+    assert tick(location, "failed_runs", cursor=cursor).skip_message == "every failed run and every finding is reported"
     assert webhook.posts == []
 
 
@@ -901,7 +864,10 @@ def test_without_a_webhook_a_tick_asks_dagster_nothing_and_is_made_once_an_hour(
     locate: Locate, sandbox: Sandbox, webhook: Webhook
 ) -> None:
     location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": ""})
-    assert quick_tick(location, "failed_runs", "").skip_message == "CDR_ALERT_WEBHOOK_URL is not set"
+    assert (
+        quick_tick(location, "failed_runs", "").skip_message
+        == "neither CDR_ALERT_URLS nor CDR_ALERT_WEBHOOK_URL is set"
+    )
     assert location.definitions.resolve_sensor_def("failed_runs").minimum_interval_seconds == 3600
     location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
     assert location.definitions.resolve_sensor_def("failed_runs").minimum_interval_seconds == 60
@@ -933,7 +899,7 @@ def test_an_alert_is_tried_again_until_the_webhook_takes_it(locate: Locate, sand
     assert posts == [2, 2, 4, 4, 6, 8, 8]
     webhook.status = 204
     result = tick(location, "failed_runs", present() + timedelta(minutes=15), cursor)
-    assert result.skip_message == "every failed run is posted"
+    assert result.skip_message == "every failed run and every finding is reported"
     delivered = [body["text"].rpartition("/")[2] for _, _, body in webhook.posts[-2:]]
     assert delivered == runs
     tick(location, "failed_runs", present() + DAY, result.cursor)
@@ -949,7 +915,7 @@ def test_a_webhook_that_is_down_is_tried_once_a_tick_and_gets_every_alert_when_i
     runs = [down.run(before(days)).run_id for days in (3, 2, 1)]
     capfd.readouterr()
     cursor = tick(down, "failed_runs", cursor=cursor).cursor
-    assert "".join(capfd.readouterr()).count("The alert webhook could not be reached") == 1
+    assert "".join(capfd.readouterr()).count("webhook could not be reached") == 1
     back = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url}, down.data_dir)
     back = Location(back.definitions, down.instance, down.data_dir)
     tick(back, "failed_runs", present() + timedelta(minutes=2), cursor)
@@ -968,10 +934,9 @@ def test_an_alert_that_nobody_takes_for_three_days_is_dropped_loudly(
         result = tick(location, "failed_runs", present() + hours * HOUR, cursor)
         cursor = result.cursor
     assert len(webhook.posts) == 3
-    assert f"ERROR - The alert for run {run} is dropped: for 3 days the webhook answered 404" in "".join(
-        capfd.readouterr()
-    )
-    assert result.skip_message == "every failed run is posted"
+    said = "".join(capfd.readouterr())
+    assert f"ERROR - The alert about {run} is dropped, for 3 days: webhook answered 404" in said
+    assert result.skip_message == "every failed run and every finding is reported"
 
 
 def test_an_alert_about_a_run_that_was_deleted_is_posted_too(
@@ -1015,3 +980,106 @@ def test_the_cursor_of_the_sensor_before_goes_on_where_it_was(
     assert not location.run(yesterday()).success
     tick(location, "failed_runs", cursor=cursor)
     assert len(webhook.posts) == 1
+
+
+def texts(webhook: Webhook) -> list[str]:
+    """The first line of each alert so far."""
+    return [body["text"].partition("\n")[0] for _, _, body in webhook.posts]
+
+
+def test_a_finding_is_reported_once_and_a_further_day_with_the_number_of_the_others(
+    locate: Locate, script: Script, webhook: Webhook
+) -> None:
+    environment = {"CDR_ALERT_WEBHOOK_URL": webhook.url, "CDR_UI_URL": "https://dagster.example"}
+    location = locate({**script.environment, **environment})
+    cursor = tick(location, "failed_runs").cursor
+    said = []
+    for day, sip in ((before(3), "perhaps"), (before(2), "perhaps"), (before(3), None), (before(3), "never")):
+        script.holds(day, record(str(day), day, sip=sip))
+        assert location.run(day).success
+        for _ in range(2):
+            cursor = tick(location, "failed_runs", cursor=cursor).cursor
+        said.append(texts(webhook))
+    check = "no_field_was_lost_to_its_type fails on"
+    expected = [f"{check} {before(3)}", f"{check} {before(2)} (1 more open)"]
+    assert said == [expected[:1], expected, expected, [*expected, f"{check} {before(3)} (1 more open)"]]
+    lines = webhook.posts[0][2]["text"].splitlines()
+    assert lines[1].startswith(f"1 on {before(3)}.")
+    assert lines[2].startswith("The field is NULL in the table")
+    assert lines[3] == (
+        "https://dagster.example/assets/call_detail_records?view=checks&checkDetail=no_field_was_lost_to_its_type"
+    )
+
+
+def test_an_overdue_day_is_reported_and_that_it_no_longer_is(locate: Locate, script: Script, webhook: Webhook) -> None:
+    def say() -> None:
+        # The daemon records the result of the check after the tick.
+        for result in tick(location, "closed_days").asset_events:
+            location.instance.report_runless_asset_event(result)
+
+    environment = {"CDR_ALERT_WEBHOOK_URL": webhook.url, "CDR_START_DATE": str(before(2))}
+    location = locate({**script.environment, **environment})
+    script.answers_with(before(2), HTML)
+    assert not location.run(before(2)).success
+    cursor = tick(location, "failed_runs").cursor
+    for _ in range(2):
+        say()
+        cursor = tick(location, "failed_runs", cursor=cursor).cursor
+    assert texts(webhook) == [f"no_day_is_overdue fails on {before(2)}"]
+    assert f"Overdue: {before(2)}. Next try: {before(2)} at " in webhook.posts[0][2]["text"]
+    script.holds(before(2), record("a", before(2)))
+    assert location.run(before(2)).success
+    for _ in range(2):
+        say()
+        cursor = tick(location, "failed_runs", cursor=cursor).cursor
+    assert texts(webhook)[1:] == ["No day is overdue any more"]
+
+
+def test_of_an_outage_the_first_failed_run_is_reported(locate: Locate, script: Script, webhook: Webhook) -> None:
+    location = locate({**script.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
+    cursor = tick(location, "failed_runs").cursor
+    days = [before(4), before(3), before(2)]
+    for day in days:
+        script.answers_with(day, DOWN)
+        assert not location.run(day).success
+        cursor = tick(location, "failed_runs", cursor=cursor).cursor
+    assert texts(webhook) == [f"daily_cdr failed on {days[0]}"]
+    script.holds(days[0])
+    assert location.run(days[0]).success
+    assert not location.run(days[1]).success
+    tick(location, "failed_runs", present() + HOUR, cursor)
+    assert texts(webhook)[1:] == [f"daily_cdr failed on {days[1]}"]
+
+
+def test_each_channel_gets_an_alert_once_though_another_does_not_take_it(
+    locate: Locate, sandbox: Sandbox, webhook: Webhook
+) -> None:
+    other = Webhook(status=500)
+    with listening(other):
+        service = other.url.replace("http://", "json://")
+        environment = {"CDR_ALERT_WEBHOOK_URL": webhook.url, "CDR_ALERT_URLS": service}
+        location = locate({**sandbox.environment, **environment})
+        cursor = tick(location, "failed_runs").cursor
+        sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
+        run = location.run(yesterday()).run_id
+        for minutes in (0, 2):
+            result = tick(location, "failed_runs", present() + timedelta(minutes=minutes), cursor)
+            cursor = result.cursor
+            assert result.skip_message.startswith("1 alerts are not delivered")
+        assert len(webhook.posts) == 1
+        other.status, tried = 200, len(other.posts)
+        tick(location, "failed_runs", present() + HOUR, cursor)
+        assert (len(webhook.posts), len(other.posts)) == (1, tried + 1)
+    body = other.posts[-1][2]
+    assert body["title"] == f"daily_cdr failed on {yesterday()}"
+    assert body["message"].endswith(f"/runs/{run}")
+
+
+def test_a_url_that_names_no_service_is_an_error_without_the_url(locate: Locate, sandbox: Sandbox) -> None:
+    location = locate({**sandbox.environment, "CDR_ALERT_URLS": f"nowhere://{SECRET}"})
+    cursor = tick(location, "failed_runs").cursor
+    sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
+    assert not location.run(yesterday()).success
+    with pytest.raises(ValueError, match="URL 1 of CDR_ALERT_URLS is none that apprise can use") as error:
+        tick(location, "failed_runs", cursor=cursor)
+    assert SECRET not in str(error.value)
