@@ -16,7 +16,7 @@ from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.daily_step import DailyStep, Event
 from cdr_assets.pipeline.live_run import LiveRun
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
-from cdr_assets.pipeline.overdue import Overdue
+from cdr_assets.pipeline.overdue import Overdue, OverdueInRun
 from cdr_assets.pipeline.resources import (
     Clock,
     EnableXResource,
@@ -119,8 +119,8 @@ def daily_assets(
         client = partial(account_client, enablex, landing.zone)
         run = DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace)
         with live_run.closing(run):
-            evaluate = partial(overdue.evaluate, context.instance, context.log, clock.now(), landing, enablex)
-            step = DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample, evaluate)
+            in_run = OverdueInRun(overdue, context.instance, clock.now(), landing, enablex)
+            step = DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample, in_run)
             yield from step.events()
 
     return cdr_by_day

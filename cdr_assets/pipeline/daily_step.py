@@ -5,7 +5,7 @@ Dagster's context stays on the step's own thread. Everything else is done by Dai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -21,6 +21,7 @@ from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import PARTITION_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.pipeline.overdue import OverdueInRun
 
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -45,7 +46,7 @@ class DailyStep:
     enablex: str
     fetch_concurrency: int
     sample: int
-    overdue: Callable[[], dg.AssetCheckEvaluation] | None = None
+    overdue: OverdueInRun | None = None
 
     def events(self) -> Iterator[Event]:
         """Materializes the selected assets; without any, evaluates the selected checks on every day."""
@@ -77,11 +78,11 @@ class DailyStep:
         except Exception as error:
             # The results of the days that were done are not lost with the day that failed.
             with suppress(WarehouseError):
-                yield from self._results(assets)
+                yield from self._results_of_materialized(assets)
             done = [day for day in days if day not in left]
             outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
             raise failure(self.context, error, left[0] if left else None, outlook) from without_values(error)
-        yield from self._results(assets)
+        yield from self._results_of_materialized(assets)
         if self.run.bad_rooms:
             outlook = f"owner_usage waits for it. Everything else is done: {describe_days(days)}."
             raise failure(self.context, self.run.bad_rooms, outlook=outlook)
@@ -105,8 +106,13 @@ class DailyStep:
             for day in self.run.days_to_reconcile():
                 self.run.reconcile(day, self.sample)
         if NO_DAY_IS_OVERDUE.name in names and self.overdue:
-            yield self.overdue()
+            yield self.overdue.evaluation()
         yield from self._results({key.asset_key.to_user_string() for key in selected})
+
+    def _results_of_materialized(self, assets: set[str]) -> Iterator[Event]:
+        yield from self._results(assets)
+        if PERIOD_CDR in assets and self.overdue:
+            yield from self.overdue.evaluation_if_red()
 
     def _results(self, assets: set[str]) -> Iterator[Event]:
         """The results of the assets' checks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,6 +10,7 @@ import dagster as dg
 
 from cdr_assets.days import describe_days
 from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE
+from cdr_assets.pipeline.checks import states
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.resources import EnableXResource, LandingResource
 from cdr_assets.pipeline.run_history import complete_days, known_runs
@@ -25,25 +25,33 @@ class Overdue:
     timing: Timing
     after: timedelta
 
-    def look(self, now: datetime, complete: Collection[date], runs: Runs) -> ClosedDays:
-        """The days that have closed, as they stand."""
-        return look_at_closed_days(now, self.start, complete, runs, self.timing, self.after)
-
-    def evaluate(
-        self,
-        instance: dg.DagsterInstance,
-        log: logging.Logger,
-        now: datetime,
-        landing: LandingResource,
-        enablex: EnableXResource,
-    ) -> dg.AssetCheckEvaluation:
-        """The result of the check, from what Dagster and the disk know."""
-        runs = known_runs(instance, log, now, landing, enablex)
-        return evaluation(self.look(now, complete_days(instance, landing, self.timing), runs))
+    def evaluation(self, now: datetime, complete: Collection[date], runs: Runs) -> dg.AssetCheckEvaluation:
+        """The result of the check."""
+        return _evaluation(look_at_closed_days(now, self.start, complete, runs, self.timing, self.after))
 
 
-def evaluation(days: ClosedDays) -> dg.AssetCheckEvaluation:
-    """The result of the check, as Dagster shows it."""
+@dataclass(frozen=True)
+class OverdueInRun:
+    """The check as a run evaluates it, from what Dagster and the disk know."""
+
+    overdue: Overdue
+    instance: dg.DagsterInstance
+    now: datetime
+    landing: LandingResource
+    enablex: EnableXResource
+
+    def evaluation(self) -> dg.AssetCheckEvaluation:
+        """The result of the check."""
+        complete = complete_days(self.instance, self.landing, self.overdue.timing)
+        return self.overdue.evaluation(self.now, complete, known_runs(self.instance, self.now, self.enablex))
+
+    def evaluation_if_red(self) -> list[dg.AssetCheckEvaluation]:
+        """The result, if the one before is red: the UI hides results that are older than the newest materialization."""
+        was_red = any(state.open_days for state in states(self.instance) if state.check is NO_DAY_IS_OVERDUE)
+        return [self.evaluation()] if was_red else []
+
+
+def _evaluation(days: ClosedDays) -> dg.AssetCheckEvaluation:
     overdue = describe_days(days.overdue)
     metadata: dict[str, str | int] = {
         "complete_days": len(days.complete),

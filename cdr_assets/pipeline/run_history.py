@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from datetime import date, datetime, timedelta, timezone
 from itertools import takewhile
-from pathlib import Path
 
 import dagster as dg
 from dagster import RunsFilter
@@ -31,7 +29,6 @@ from cdr_assets.pipeline.project_runs import (
     fetches_or_builds_days,
     is_of_this_project,
     parse_days,
-    report_dead_runs,
 )
 from cdr_assets.pipeline.resources import EnableXResource, LandingResource
 from cdr_assets.pipeline.scheduling import (
@@ -60,19 +57,11 @@ def complete_days(instance: dg.DagsterInstance, landing: LandingResource, timing
     return {day for day in landed if is_complete(day, landing.zone.asked(day), timing)}
 
 
-def known_runs(
-    instance: dg.DagsterInstance,
-    log: logging.Logger,
-    now: datetime,
-    landing: LandingResource,
-    enablex: EnableXResource | None = None,
-) -> Runs:
-    """The runs in flight and the failed ones, whoever launched them. Reports those that died as failed first.
+def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXResource | None = None) -> Runs:
+    """The runs in flight and the failed ones, whoever launched them.
 
     Without `enablex` a refused account is not looked for.
     """
-    for run_id in report_dead_runs(instance, Path(landing.data_dir), now):
-        log.warning(f"Run {run_id} is reported as failed: its process is gone")
     in_flight = [
         record.dagster_run
         for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -22,10 +23,8 @@ from cdr_assets.pipeline.live_run import (
     RANGE_START_TAG,
     range_tag,
 )
-from cdr_assets.pipeline.overdue import Overdue, evaluation
-from cdr_assets.pipeline.project_runs import (
-    is_of_this_project,
-)
+from cdr_assets.pipeline.overdue import Overdue
+from cdr_assets.pipeline.project_runs import is_of_this_project, report_dead_runs
 from cdr_assets.pipeline.quiet import QuietTick, Rest, folder_state
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
 from cdr_assets.pipeline.retention import (
@@ -72,10 +71,10 @@ def closed_days(
     ) -> Requests:
         now, instance = clock.now(), context.instance
         complete = complete_days(instance, landing, timing)
-        known = known_runs(instance, context.log, now, landing, enablex)
+        known = _runs(context, now, landing, enablex)
         responses = answered(instance, now, landing, timing)
         decision = scheduling.plan_missing(now, utc_days.start.date(), complete, responses, known, timing)
-        result = evaluation(overdue.look(now, complete, known))
+        result = overdue.evaluation(now, complete, known)
         before, said = context.cursor, dg.serialize_value(result)
         context.update_cursor(said)
         return _result(context, decision, results=[result] if said != before else [])
@@ -97,7 +96,7 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
     ) -> Requests:
         now, instance = clock.now(), context.instance
-        known = known_runs(instance, context.log, now, landing, enablex)
+        known = _runs(context, now, landing, enablex)
         responses = answered(instance, now, landing, timing)
         return _result(context, scheduling.plan_refetch(now, utc_days.start.date(), responses, known, timing))
 
@@ -131,7 +130,7 @@ def open_day(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: in
         # Only what is due needs to know the runs.
         decision = scheduling.plan_open_day(now, start, asked, Runs(), timing)
         if decision.has_work:
-            known = known_runs(context.instance, context.log, now, landing, context.resources.enablex)
+            known = _runs(context, now, landing, context.resources.enablex)
             decision = scheduling.plan_open_day(now, start, asked, known, timing)
         until = began + (timing.open_day_rests_until(now) - now)
         rest = Rest(decision.reason, began.isoformat(), until.isoformat())
@@ -172,7 +171,7 @@ def landed_days(
         now = context.resources.clock.now()
         first, open_day = utc_days.start.date(), now.date()
         # Before the days are read: what a run that ends in between has built is not requested again.
-        known = known_runs(context.instance, context.log, now, landing)
+        known = _runs(context, now, landing)
         landed = {day: files for day, files in landing.zone.days().items() if first <= day <= open_day}
         try:
             built = warehouse.warehouse.built_days()
@@ -299,6 +298,18 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
         )
 
     return sensor
+
+
+def _runs(
+    context: dg.SensorEvaluationContext,
+    now: datetime,
+    landing: LandingResource,
+    enablex: EnableXResource | None = None,
+) -> Runs:
+    """What `known_runs` says, once the runs that died are reported as failed."""
+    for run_id in report_dead_runs(context.instance, Path(landing.data_dir), now):
+        context.log.warning(f"Run {run_id} is reported as failed: its process is gone")
+    return known_runs(context.instance, now, enablex)
 
 
 def _result(
