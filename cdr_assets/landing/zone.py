@@ -8,7 +8,8 @@
     quarantine/usage_date=YYYY-MM-DD/<digest>.txt              records that are not valid, with the reason
 
 An answer is first written to a staging folder. When the whole answer is good, each file is moved to its final place.
-A staging folder is locked by its writer. One without a living writer was left by a killed run and is removed.
+A staging folder is locked by its writer. One without a living writer was left by a killed run and is removed. The same
+holds for the drafts of the small files.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.days import DAY, days_between, end_of, utc_now
+from cdr_assets.landing.drafts import sweep, write_in_one_step
 from cdr_assets.landing.files import SUFFIX, LandedFile
 from cdr_assets.landing.moved import MovedRecords
 
@@ -56,6 +58,7 @@ class LandingZone:
         """The present, as an aware datetime."""
         folder = DataFolder(data_dir)
         self.account, self.landing, self.quarantine = folder.account, folder.landing, folder.quarantine
+        self._drafts = self.landing / ".drafts"
 
     def claim(self, app_id: str) -> None:
         """Notes that the data folder belongs to the account with this App ID. Call it before each fetch.
@@ -67,7 +70,7 @@ class LandingZone:
             with self._lock("account"):
                 owner = self._owner()
                 if not owner:
-                    _write(self.account, app_id + "\n")
+                    self._write(self.account, app_id + "\n")
                 elif owner != app_id:
                     raise OtherAccount(
                         f"the data folder {self.account.parent} belongs to another EnableX account: the App ID in "
@@ -134,7 +137,7 @@ class LandingZone:
     def note_asked(self, day: date, request: int, sent_at: datetime) -> None:
         """Notes the answer to a request for the whole day, unless that to a later one is noted. Hold the day's lock."""
         if request > self._asked(day)[0]:
-            _write(self._folder(day) / ".asked", f"{request} {sent_at.astimezone(timezone.utc).isoformat()}")
+            self._write(self._folder(day) / ".asked", f"{request} {sent_at.astimezone(timezone.utc).isoformat()}")
 
     def _asked(self, day: date) -> tuple[int, datetime | None]:
         with suppress(FileNotFoundError, NotADirectoryError, ValueError):
@@ -156,12 +159,12 @@ class LandingZone:
     def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
         """Notes which records of the day lie under another day: their ids, and the request that moved each."""
         if dict(moved) != self._noted(day):
-            _write(self._folder(day) / ".moved", json.dumps(moved))
+            self._write(self._folder(day) / ".moved", json.dumps(moved))
 
     def note_loaded(self, day: date, request: int) -> None:
         """Notes that the day's records up to this request are in the tables, and that what they moved is noted."""
         if request != self._loaded(day):
-            _write(self._folder(day) / ".loaded", str(request))
+            self._write(self._folder(day) / ".loaded", str(request))
 
     def _files_after(self, day: date, request: int) -> list[LandedFile]:
         return [file for file in self.files(day) if file.request > request]
@@ -235,6 +238,7 @@ class LandingZone:
         return FileLock(self.landing / ".staging.lock", mode=0o600)
 
     def _sweep(self) -> None:
+        sweep(self._drafts)
         for folder in self.landing.glob(".staging-*/"):
             try:
                 with FileLock(folder / "writer.lock", mode=0o600, blocking=False):
@@ -257,6 +261,12 @@ class LandingZone:
         """Moves quarantined records to the quarantine, in a file named by its content: a repeated answer adds none."""
         return _move(staged, self.quarantine / partition_name(day) / f"{_digest(staged)}.txt")
 
+    def _write(self, path: Path, text: str) -> None:
+        make_folder(self._drafts)
+        make_folder(path.parent)
+        write_in_one_step(path, text, self._drafts)
+        sync(path.parent)
+
     def _folder(self, day: date) -> Path:
         return self.landing / partition_name(day)
 
@@ -277,16 +287,6 @@ def _may_bring(staging_folder: str, days: Collection[date]) -> bool:
         return True
     first, _, last = of_days.partition("_")
     return any(first <= day.isoformat() <= last for day in days)
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a small file in one step: a reader sees all of it or nothing."""
-    make_folder(path.parent)
-    draft = path.with_name(f".{path.name}.draft")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    sync(draft)
-    _move(draft, path)
 
 
 def make_folder(folder: Path) -> None:

@@ -25,7 +25,15 @@ from cdr_assets_tests.soak.processes import Difference
 from cdr_assets_tests.soak.world import revision
 
 SHOWN = 5
-UNFINISHED = ("landing/.staging*/*", "**/*.draft", "**/*.part", "**/*.tmp", "**/*.wal", "runs/*.lock")
+UNFINISHED = (
+    "landing/.staging*/*",
+    "landing/.drafts/*",
+    "**/*.draft",
+    "**/*.part",
+    "**/*.tmp",
+    "**/*.wal",
+    "runs/*.lock",
+)
 
 Lines = dict[date, Counter[bytes]]
 """Landed records as received, by the UTC day of their folder, with how often each is there."""
