@@ -48,11 +48,12 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         ),
     }
     rebuild = jobs.rebuild(days, resources)
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        daily_assets(days, overdue, settings.fetch_concurrency, settings.agreement_sample),
+        *on_demand_assets(days),
+    ]
     return dg.Definitions(
-        assets=[
-            daily_assets(days, overdue, settings.fetch_concurrency, settings.agreement_sample),
-            *on_demand_assets(days),
-        ],
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=settings.owners), assets),
         jobs=[
             jobs.daily_cdr,
             jobs.weekly_checks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -70,6 +71,8 @@ class Settings:
     """The Parquet copies show people as the tables do."""
     rooms_file: Path | None
     """The rooms' owners, as a CSV file."""
+    owners: tuple[str, ...]
+    """Who answers for the numbers, as Dagster writes it."""
     start_date: date
     fetch_delay: timedelta
     lookback_days: int
@@ -109,6 +112,7 @@ class Settings:
             export_dir=Path(environ.get("CDR_EXPORT_DIR") or DataFolder(data_dir).exports).resolve(),
             people_in_clear=_people_in_clear(environ.get("CDR_EXPORT_PEOPLE") or "masked"),
             rooms_file=Path(environ["CDR_ROOMS"]).resolve() if environ.get("CDR_ROOMS") else None,
+            owners=_owners(environ.get("CDR_OWNER") or ""),
             start_date=_start_date(environ.get("CDR_START_DATE") or "2025-01-01"),
             fetch_delay=timedelta(minutes=SETTLE_MINUTES.read(environ)),
             lookback_days=int(SETTLING_DAYS.read(environ)),
@@ -130,6 +134,16 @@ def _requests_per_minute(environ: Mapping[str, str], base_url: str) -> float:
     # Nobody's service runs on this machine: a sandbox, a test.
     is_unlimited = is_loopback(base_url) and not environ.get(REQUESTS_PER_MINUTE.name)
     return 0.0 if is_unlimited else REQUESTS_PER_MINUTE.read(environ)
+
+
+def _owners(text: str) -> tuple[str, ...]:
+    owners = tuple(text.split())
+    for owner in owners:
+        if not re.fullmatch(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
+            raise ValueError(
+                f"CDR_OWNER has {owner!r}: give team:NAME or an e-mail address, with spaces between several"
+            )
+    return owners
 
 
 def _people_in_clear(text: str) -> bool:

@@ -141,7 +141,6 @@ def test_every_asset_says_what_it_is() -> None:
         assert node.description, key
         assert node.group_name == "cdr", key
         assert node.kinds, key
-        assert node.owners, key
         assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition), key
 
 
@@ -160,3 +159,9 @@ def test_every_check_says_what_is_true_when_it_is_green() -> None:
         "every_connection_counts_in_the_peak",
         "owner_usage_adds_up",
     }
+
+
+@pytest.mark.parametrize(("environment", "owners"), [({}, ()), ({"CDR_OWNER": "team:finance"}, ("team:finance",))])
+def test_every_asset_has_the_owner_that_is_set(environment: dict[str, str], owners: tuple[str, ...]) -> None:
+    graph = code_location(environment).resolve_asset_graph()
+    assert {tuple(graph.get(key).owners) for key in graph.get_all_asset_keys()} == {owners}

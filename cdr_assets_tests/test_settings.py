@@ -62,6 +62,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_AGREEMENT_SAMPLE": "0",
             "CDR_KEEP_RUNS_DAYS": "30",
             "CDR_EXPORT_PEOPLE": "clear",
+            "CDR_OWNER": "team:finance somebody@example.com",
             "CDR_ROOMS": "/srv/rooms.csv",
             "CDR_ALERT_URLS": " slack://secret  mailto://secret\n",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
@@ -76,6 +77,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         data_dir=Path("/srv/cdr"),
         export_dir=Path("/srv/exports"),
         people_in_clear=True,
+        owners=("team:finance", "somebody@example.com"),
         rooms_file=Path("/srv/rooms.csv"),
         start_date=date(2026, 11, 1),
         fetch_delay=timedelta(seconds=90),
@@ -92,6 +94,12 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         alert_webhook_url="https://hooks.example/secret",
         ui_url="https://dagster.example",
     )
+
+
+@pytest.mark.parametrize("owner", ["finance", "team:", "team:a b", "@", "a@b", "team:a,team:b"])
+def test_an_owner_that_dagster_would_refuse_is_explained(owner: str) -> None:
+    with pytest.raises(ValueError, match=r"CDR_OWNER has '.*': give team:NAME or an e-mail address"):
+        Settings.read({"CDR_OWNER": owner})
 
 
 def test_people_are_masked_unless_the_word_for_it_is_given() -> None:

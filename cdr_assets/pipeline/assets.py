@@ -27,7 +27,6 @@ from cdr_assets.pipeline.resources import (
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
-OWNERS = ["team:cdr"]
 GROUP = "cdr"
 
 LANDED = {
@@ -51,7 +50,6 @@ def landed_spec(asset: str) -> dg.AssetSpec:
         description=LANDED[asset],
         group_name=GROUP,
         kinds={"python", "json"},
-        owners=OWNERS,
         skippable=asset == PERIOD_CDR,
         code_version=events.LANDING_CODE_VERSION,
     )
@@ -66,7 +64,6 @@ def table_spec(table: Table) -> dg.AssetSpec:
         description=table.description,
         group_name=GROUP,
         kinds={"duckdb", "sql"},
-        owners=OWNERS,
         skippable=True,
         code_version=table.fingerprint,
         metadata={
