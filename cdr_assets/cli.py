@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ UI_PORT = 3000
 ACCOUNT_FOLDERS = {"DAGSTER_HOME": ".dagster", "CDR_DATA_DIR": "data"}
 SANDBOX_FOLDERS = {"DAGSTER_HOME": "sandbox-data/dagster", "CDR_DATA_DIR": "sandbox-data/cdr"}
 DAY = click.DateTime(["%Y-%m-%d"])
+READING_PATIENCE_S = 60.0
 
 # Lies in a folder that holds the sandbox's invented calls, or the state of runs over them.
 SANDBOX_MARK = ".sandbox"
@@ -173,6 +175,40 @@ def rebuild(first: datetime, last: datetime) -> None:
 
 
 @main.command()
+@click.argument("conf_num")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else call-....html.")
+@click.option("--show-people", is_flag=True, help="Show names and references instead of hashes.")
+def call(conf_num: str, output: Path | None, show_people: bool) -> None:
+    """Write the page of a conference: who was there, when, and for how long. One HTML file, to attach to a ticket."""
+    from cdr_assets.data_folder import DataFolder
+    from cdr_assets.database import WarehouseError
+    from cdr_assets.reports.call import find_conferences, page
+    from cdr_assets.warehouse.build import Warehouse
+    from cdr_assets.warehouse.people import PeopleInExports
+
+    folder = DataFolder(_folder_to_read(os.environ))
+    people = PeopleInExports(folder.people_key, show_people or os.environ.get("CDR_EXPORT_PEOPLE") == "clear")
+    if not folder.warehouse.exists():
+        raise click.ClickException(f"{folder.warehouse} is not there: fetch some days first, or set CDR_DATA_DIR")
+    try:
+        with Warehouse(folder.warehouse, patience_s=READING_PATIENCE_S).connect() as connection:
+            conferences = find_conferences(connection, conf_num, people)
+    except WarehouseError as error:
+        raise click.ClickException(str(error)) from None
+    if not conferences:
+        config = json.dumps({"ops": {"fetch_conference": {"config": {"conf_num": conf_num, "wait": True}}}})
+        raise click.ClickException(
+            f"{folder.warehouse} has no conference {conf_num}. To ask EnableX for it: "
+            f"cdr-assets launch --job fetch_conference --config-json '{config}'"
+        )
+    file = output or Path(f"call-{re.sub('[^A-Za-z0-9_.-]', '_', conf_num)[:80]}.html")
+    html = page(conf_num, conferences, people, is_sandbox=(folder.root / SANDBOX_MARK).exists())
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as written:
+        written.write(html)
+    click.echo(file)
+
+
+@main.command()
 def alert_test() -> None:
     """Send a test alert to every channel that CDR_ALERT_URLS and CDR_ALERT_WEBHOOK_URL name."""
     from cdr_assets.pipeline.channels import Unreachable, channels
@@ -195,6 +231,14 @@ def alert_test() -> None:
         click.echo(f"{channel.name}: {problem or 'delivered'}")
     if failed:
         raise SystemExit(1)
+
+
+def _folder_to_read(environ: Mapping[str, str]) -> Path:
+    """CDR_DATA_DIR; else the account's data folder, or the sandbox's where there is no other."""
+    if environ.get("CDR_DATA_DIR"):
+        return Path(environ["CDR_DATA_DIR"]).resolve()
+    candidates = [Path(each["CDR_DATA_DIR"]).resolve() for each in (ACCOUNT_FOLDERS, SANDBOX_FOLDERS)]
+    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
 
 
 def _launch(*words: str) -> None:

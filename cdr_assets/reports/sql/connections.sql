@@ -1,0 +1,21 @@
+-- The connections of a conference, each with its person, how often its record was restated, and its bad media.
+SELECT
+    known_by(person(user_ref, user_name, cdr_id)) AS participant_known_by,
+    person(user_ref, user_name, cdr_id)[2:] AS participant,
+    room_connect_dt,
+    room_disconnect_dt,
+    has_presence(room_connect_dt, room_disconnect_dt) AS has_presence,
+    versions,
+    lost_fields,
+    (
+        SELECT string_agg(DISTINCT direction || ' ' || media, ', ')
+        FROM connection_quality AS quality
+        WHERE quality.usage_date = records.usage_date
+          AND quality.cdr_id = records.cdr_id
+          AND avg_quality = 'Bad'
+    ) AS bad_media
+FROM call_detail_records AS records
+WHERE usage_date BETWEEN $usage_date AND $last_usage_date
+  AND conf_num = $conf_num
+  AND nullif(app_id, '') IS NOT DISTINCT FROM $app_id
+ORDER BY room_connect_dt, cdr_id;
