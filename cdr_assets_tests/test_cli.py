@@ -320,6 +320,11 @@ def test_the_wheel_runs_the_demo_and_later_commands_in_an_empty_folder(
         ("daily_cdr", dg.DagsterRunStatus.SUCCESS),
         ("rebuild", dg.DagsterRunStatus.SUCCESS),
     ]
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        ((conf_num,),) = connection.execute("SELECT max(conf_num) FROM conference_usage").fetchall()
+    said, _ = start(str(installed), "call", conf_num).communicate(timeout=PATIENCE_S)
+    assert conf_num in (tmp_path / said.strip()).read_text()
+    (tmp_path / said.strip()).unlink()
     ends = {run.job_name: run.tags for run in runs}["rebuild"]
     assert ends["dagster/asset_partition_range_start"] == str(week[1])
     assert ends["dagster/asset_partition_range_end"] == str(week[2])

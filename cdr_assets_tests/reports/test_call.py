@@ -114,7 +114,7 @@ def test_every_conference_of_a_day_is_shown_as_its_tables_have_it(sandbox_day: P
                 f"{row['first_connect_dt']:%H:%M:%S}",
                 f"{row['presence_minutes']:,.1f}",
                 str(row["rejoins"]),
-                row["client"] or "–",
+                row["client"] or "\N{EN DASH}",
             )
             for row in people
         }
