@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from cdr_assets.pipeline.event_log import kept_open
 from cdr_assets.pipeline.run_lock import hold_run_lock
 
 PARTITION_TAG = "dagster/partition"
@@ -69,7 +70,8 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
             with self._at_end:
                 yield self
             return
-        with hold_run_lock(Path(self.data_dir), run.run_id), self._at_end:
+        lock, event_log = hold_run_lock(Path(self.data_dir), run.run_id), kept_open(context.instance, run.run_id)
+        with lock, event_log, self._at_end:
             context.instance.add_run_tags(run.run_id, self._tags(run.tags))
             yield self
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import dagster as dg
 from dagster import RunsFilter
 
+from cdr_assets.pipeline.event_log import INDEX, sqlite_file
 from cdr_assets.pipeline.live_run import OPEN_DAY_TAG, UNAVAILABLE_TAG
 from cdr_assets.pipeline.project_runs import FINISHED, IN_FLIGHT, is_of_this_project
 
@@ -137,12 +138,12 @@ def compact_index(instance: dg.DagsterInstance) -> bool:
 @contextmanager
 def _index(instance: dg.DagsterInstance) -> Iterator[sqlite3.Connection | None]:
     """Dagster's index of events and checks; None where that is not SQLite on the disk."""
-    path_for_shard = getattr(instance.event_log_storage, "path_for_shard", None)
-    if path_for_shard is None:
+    file = sqlite_file(instance, INDEX)
+    if file is None:
         yield None
         return
     # Each statement is its own transaction.
-    with closing(sqlite3.connect(path_for_shard("index"), timeout=SECONDS_TO_LOCK, isolation_level=None)) as index:
+    with closing(sqlite3.connect(file, timeout=SECONDS_TO_LOCK, isolation_level=None)) as index:
         yield index
 
 
