@@ -17,6 +17,7 @@ from cdr_assets.database import Connection, run, transaction
 from cdr_assets.warehouse import build_log, exports
 from cdr_assets.warehouse.build_log import Entry
 from cdr_assets.warehouse.build_log_copy import BuildLogCopy
+from cdr_assets.warehouse.dictionary import write_dictionary
 from cdr_assets.warehouse.exports import Export
 from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.table import Table
@@ -97,6 +98,8 @@ class Changes:
         for day in sorted(days):
             written[day] = exports.write_export(self._connection, self._export_dir, table, day, self._people)
             self._exports.setdefault(table, []).append(written[day])
+        if written:
+            write_dictionary(self._export_dir)
         return written
 
     def _note(self, table: Table, written: Iterable[Export]) -> None:

@@ -198,6 +198,17 @@ class Table:
         )
         return tuple(Column(*column) for column in declared)
 
+    @property
+    def columns_left_out(self) -> list[str]:
+        """The columns that `export.sql` leaves out."""
+        found = re.search(r"EXCLUDE \(([^)]*)\)", self.sql("export")) if self.has_sql("export") else None
+        return re.findall(r"\w+", found[1]) if found else []
+
+    @property
+    def columns_hashed(self) -> list[str]:
+        """The columns that `export.sql` hashes."""
+        return re.findall(r"hashed_\w+\([^)]*\) AS (\w+)", self.sql("export")) if self.has_sql("export") else []
+
     @cached_property
     def meaning(self) -> str:
         """The comment at the head of `table.sql`, on one line."""

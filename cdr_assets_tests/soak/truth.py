@@ -16,6 +16,7 @@ import zstandard
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.warehouse import dictionary
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import ATTENDANCE, BUILD_LOG, CHECK_FINDINGS, CONFERENCE_USAGE, DAILY_TABLES, TABLES
@@ -119,7 +120,8 @@ def check_exports(warehouse: Path, exports: Path) -> None:
         for table in TABLES:
             if table.exported:
                 _check_export(connection, table, exports / table.name)
-    others = [path for path in exports.rglob("*") if path.is_file() and path.suffix != ".parquet"]
+    files = (path for path in exports.rglob("*") if path.is_file() and path != exports / dictionary.FILE)
+    others = [path for path in files if path.suffix != ".parquet"]
     if others:
         raise Difference(f"files that are no exports: {others[:SHOWN]}")
 

@@ -118,6 +118,7 @@ def test_exports_outside_can_be_read_by_others_and_the_data_folder_cannot(tmp_pa
     assert modes(tmp_path / "srv") == {
         "bi": 0o755,
         "bi/cdr": 0o755,
+        "bi/cdr/README.md": 0o644,
         **{f"bi/cdr/{table}": 0o755 for table in tables},
         **{f"bi/cdr/{table}/{FIRST}.parquet": 0o644 for table in tables},
     }

@@ -1,0 +1,58 @@
+"""The data dictionary: what the exported tables hold, next to their files and in the words of the registry."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from cdr_assets.warehouse.table import Column, Table
+from cdr_assets.warehouse.tables import TABLES
+
+FILE = "README.md"
+
+_HEAD = """\
+# What these files hold
+
+Call Detail Reports (CDRs) of an EnableX video account, as `cdr_assets` keeps them. There is a folder for each table,
+and in it a Parquet file for each UTC day. A file is replaced whole when its day changes. Times are UTC.
+
+```sql
+SELECT room_id, sum(participant_minutes) FROM 'room_usage/*.parquet' GROUP BY room_id ORDER BY 2 DESC;
+```
+
+What names a person is left out, or hashed with a secret key, unless the operator chose `CDR_EXPORT_PEOPLE=clear`.
+"""
+
+
+@cache
+def dictionary() -> str:
+    """The dictionary as Markdown."""
+    return "\n".join([_HEAD, *(_section(table) for table in TABLES if table.exported)])
+
+
+def write_dictionary(folder: Path) -> None:
+    """Writes the dictionary into the folder of the exports, unless it is there.
+
+    A process that is killed here leaves a part of it, which the next export replaces.
+    """
+    file, text = folder / FILE, dictionary()
+    try:
+        if file.read_text(encoding="utf-8") == text:
+            return
+    except (FileNotFoundError, UnicodeDecodeError):
+        pass
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o644)
+
+
+def _section(table: Table) -> str:
+    rows = [f"| `{column.name}` | `{column.type}` | {_meaning(table, column)} |" for column in table.columns]
+    head = [f"## {table.name}", "", table.meaning, "", "| column | type | meaning |", "|---|---|---|"]
+    return "\n".join([*head, *rows, ""])
+
+
+def _meaning(table: Table, column: Column) -> str:
+    said = column.description.replace("|", "\\|")
+    if column.name in table.columns_left_out:
+        return f"{said}; left out"
+    return f"{said}; hashed" if column.name in table.columns_hashed else said
