@@ -19,6 +19,7 @@ RANGES = {
     "CDR_REQUESTS_PER_MINUTE": ("number", "1", "6000"),
     "CDR_AGREEMENT_SAMPLE": ("whole number", "0", "100"),
     "CDR_KEEP_RUNS_DAYS": ("whole number", "0", "36500"),
+    "CDR_OVERDUE_HOURS": ("number", "0", "720"),
 }
 WHOLE = [name for name, (kind, _, _) in RANGES.items() if kind == "whole number"]
 
@@ -34,7 +35,8 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert settings.open_day_interval == timedelta(minutes=30)
     assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 2, 2)
     assert settings.requests_per_minute == 60
-    assert settings.keep_runs_days == 60
+    assert (settings.keep_runs_days, settings.overdue_after) == (30, timedelta(hours=6))
+    assert (settings.people_in_clear, settings.owners, settings.alert_urls) == (False, (), ())
     assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
     assert settings.ui_url == "http://localhost:3000"
 
