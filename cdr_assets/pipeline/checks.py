@@ -69,9 +69,9 @@ class CheckState:
     description: str
 
 
-def states(instance: dg.DagsterInstance) -> Iterator[CheckState]:
-    """The newest result of each check that has one and is not being evaluated."""
-    by_key = {dg.AssetCheckKey(dg.AssetKey(asset), check.name): (asset, check) for asset, check in checks_of(CHECKS)}
+def states(instance: dg.DagsterInstance, assets: Collection[str]) -> Iterator[CheckState]:
+    """The newest result of each check of the assets that has one and is not being evaluated."""
+    by_key = {dg.AssetCheckKey(dg.AssetKey(asset), check.name): (asset, check) for asset, check in checks_of(assets)}
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(by_key))
     for key, record in newest.items():
         event = record.event.get_dagster_event() if record.event else None

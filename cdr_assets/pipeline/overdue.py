@@ -47,7 +47,9 @@ class OverdueInRun:
 
     def evaluation_if_red(self) -> list[dg.AssetCheckEvaluation]:
         """The result, if the one before is red: the UI hides results that are older than the newest materialization."""
-        was_red = any(state.open_days for state in states(self.instance) if state.check is NO_DAY_IS_OVERDUE)
+        was_red = any(
+            state.open_days for state in states(self.instance, [PERIOD_CDR]) if state.check is NO_DAY_IS_OVERDUE
+        )
         return [self.evaluation()] if was_red else []
 
 

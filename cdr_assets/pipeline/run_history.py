@@ -52,9 +52,8 @@ FETCHES_COUNTED = 1_000
 
 def complete_days(instance: dg.DagsterInstance, landing: LandingResource, timing: Timing) -> set[date]:
     """The days that were fetched after they had closed and settled, and are still in the landing zone."""
-    fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
-    landed = fetched.intersection(landing.zone.days())
-    return {day for day in landed if is_complete(day, landing.zone.asked(day), timing)}
+    zone, fetched = landing.zone, parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
+    return {day for day in fetched.intersection(zone.days()) if is_complete(day, zone.asked(day), timing)}
 
 
 def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXResource | None = None) -> Runs:

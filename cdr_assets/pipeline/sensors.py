@@ -15,7 +15,7 @@ from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
 from cdr_assets.pipeline.alerts import Outbox, alert_text, send_to_all
 from cdr_assets.pipeline.channels import channels
-from cdr_assets.pipeline.checks import states
+from cdr_assets.pipeline.checks import CHECKS, states
 from cdr_assets.pipeline.live_run import (
     OPEN_DAY_TAG,
     PARTITION_TAG,
@@ -216,7 +216,7 @@ def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.Sensor
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
                 outbox.add_failed_run(run, now, lambda when: bool(fetches_since(instance, when)))
-        outbox.add_findings(states(instance), now, ui_url)
+        outbox.add_findings(states(instance, CHECKS), now, ui_url)
         if outbox.waiting:
             _deliver(context, outbox, instance, now)
         context.update_cursor(outbox.write())
