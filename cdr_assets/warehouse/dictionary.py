@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from cdr_assets.warehouse.table import Column, Table
+from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import TABLES
 
 FILE = "README.md"
@@ -46,13 +46,14 @@ def write_dictionary(folder: Path) -> None:
 
 
 def _section(table: Table) -> str:
-    rows = [f"| `{column.name}` | `{column.type}` | {_meaning(table, column)} |" for column in table.columns]
+    rows = [
+        f"| `{column.name}` | `{column.type}` | {_escaped(column.description)} |" for column in table.exported_columns
+    ]
+    left_out = ", ".join(f"`{name}`" for name in table.columns_left_out)
+    tail = [f"Left out: {left_out}.", ""] if left_out else []
     head = [f"## {table.name}", "", table.meaning, "", "| column | type | meaning |", "|---|---|---|"]
-    return "\n".join([*head, *rows, ""])
+    return "\n".join([*head, *rows, "", *tail])
 
 
-def _meaning(table: Table, column: Column) -> str:
-    said = column.description.replace("|", "\\|")
-    if column.name in table.columns_left_out:
-        return f"{said}; left out"
-    return f"{said}; hashed" if column.name in table.columns_hashed else said
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from cdr_assets.database import Connection, WarehouseError, run
+from cdr_assets.warehouse.clients import name_clients
 from cdr_assets.warehouse.partitions import count_rows, delete_partitions
 from cdr_assets.warehouse.table import Inputs, LandedFile, LandedFiles, Rebuilt, Table, read_sql
 
@@ -56,6 +57,7 @@ def load_records(connection: Connection, table: Table, days: Sequence[date], inp
     changed_days, days_due = _keep_newest_versions(
         connection, table, usage_date, landed, may_repeat=may_repeat, is_whole=not loaded
     )
+    name_clients(connection, usage_date, usage_date)
     landed.note_loaded(usage_date, files[-1].request)
     return Rebuilt(frozenset({usage_date, *changed_days}), frozenset(days_due))
 
@@ -71,7 +73,8 @@ def _already_loaded(
     logged = {
         row["landing_version"]
         for row in run(connection, read_sql("build_log/of_day"), usage_date=usage_date)
-        if row["asset"] == table.name and row["fingerprint"] == table.fingerprint
+        # Behind it is how the export shows people, which the rows do not depend on.
+        if row["asset"] == table.name and row["fingerprint"].startswith(table.fingerprint)
     }
     if logged:
         for count in range(len(files) - 1, 0, -1):

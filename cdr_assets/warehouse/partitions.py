@@ -11,7 +11,6 @@ from typing import Any
 
 from cdr_assets.database import Connection, run
 from cdr_assets.days import days_between
-from cdr_assets.warehouse.clients import name_clients
 from cdr_assets.warehouse.table import Inputs, Rebuilt, Table, read_sql
 
 PORTION_DAYS = 366
@@ -59,7 +58,6 @@ def _find_conferences(connection: Connection, days: Sequence[date], inputs: Inpu
         run(connection, read_sql("conferences/touched_conferences"), **span)
         (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
         run(connection, read_sql("conferences/conference_days"), **reach)
-        name_clients(connection, **reach)
         inputs.prepared.update(conferences=span, reach=reach)
     return dict(inputs.prepared["reach"])
 

@@ -198,16 +198,33 @@ class Table:
         )
         return tuple(Column(*column) for column in declared)
 
+    @cached_property
+    def exported_columns(self) -> tuple[Column, ...]:
+        """The columns of its export, unless that shows people in clear.
+
+        `export.sql` leaves some columns out. A comment behind one that it changes or adds says what readers must know.
+        """
+        statement = self.sql("export") if self.has_sql("export") else ""
+        noted = {
+            name: (type_, note)
+            for type_, name, note in re.findall(r"(?:::(\w+))? AS (\w+),? +-- (.+)$", statement, flags=re.MULTILINE)
+        }
+        kept = [
+            column._replace(description=f"{column.description}; {noted[column.name][1]}")
+            if column.name in noted
+            else column
+            for column in self.columns
+            if column.name not in self.columns_left_out
+        ]
+        own = {column.name for column in self.columns}
+        added = [Column(name, type_, note) for name, (type_, note) in noted.items() if name not in own]
+        return (*kept, *added)
+
     @property
     def columns_left_out(self) -> list[str]:
         """The columns that `export.sql` leaves out."""
         found = re.search(r"EXCLUDE \(([^)]*)\)", self.sql("export")) if self.has_sql("export") else None
         return re.findall(r"\w+", found[1]) if found else []
-
-    @property
-    def columns_hashed(self) -> list[str]:
-        """The columns that `export.sql` hashes."""
-        return re.findall(r"hashed_\w+\([^)]*\) AS (\w+)", self.sql("export")) if self.has_sql("export") else []
 
     @cached_property
     def meaning(self) -> str:

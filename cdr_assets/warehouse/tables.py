@@ -17,7 +17,6 @@ CALL_DETAIL_RECORDS = Table(
     "rerun replaces the day's rows and never asks EnableX for the day.",
     build=load_records,
     one_day_at_a_time=True,
-    exported=False,
     checks=(
         Check(
             "cdr_id_is_unique",
@@ -64,7 +63,6 @@ RECORD_CHANGES = Table(
     build=replace_changes,
     one_day_at_a_time=True,
     sources=(CALL_DETAIL_RECORDS,),
-    exported=False,
 )
 
 ROOM_USAGE = Table(
@@ -167,6 +165,15 @@ CONNECTION_QUALITY = Table(
     sources=(CALL_DETAIL_RECORDS,),
 )
 
+CLIENT_USAGE = Table(
+    "client_usage",
+    grain="per client and UTC day",
+    description="Usage, short connections and quality per client. Source: call_detail_records and connection_quality "
+    "of the day. One row per app, client and UTC day. A rerun replaces the day's rows.",
+    build=replace_partition,
+    sources=(CALL_DETAIL_RECORDS, CONNECTION_QUALITY),
+)
+
 OWNER_USAGE = Table(
     "owner_usage",
     grain="per owner, billing code and UTC day",
@@ -204,7 +211,7 @@ REACHED_DAYS = Table(
 CLIENTS = Table(
     "clients",
     grain="per agent",
-    description="The client of every agent that was met in a record. Building conference_usage adds to it.",
+    description="The client of every agent that was met in a record. Building call_detail_records adds to it.",
     build=None,
     exported=False,
 )
@@ -235,6 +242,7 @@ TABLES = (
     ATTENDANCE,
     DAILY_USAGE,
     CONNECTION_QUALITY,
+    CLIENT_USAGE,
     OWNER_USAGE,
     CHECK_FINDINGS,
     REACHED_DAYS,

@@ -3,7 +3,7 @@ SELECT
     participant_known_by,
     participant,
     CASE WHEN $in_clear THEN coalesce(user_name, participant)
-        ELSE hashed_participant($key, app_id, conf_num, usage_date, participant, participant_known_by)[:8]
+        ELSE hashed_participant($key, app_id, conf_num, person_known_by(participant_known_by, participant))[:8]
     END AS name,
     coalesce(lower(user_role) = 'moderator', false) AS is_moderator,
     user_role,

@@ -54,14 +54,42 @@ CREATE OR REPLACE TEMP MACRO person_of_day(user_ref, user_name, cdr_id, conf_num
 END;
 CREATE OR REPLACE TEMP MACRO known_by(person) AS
     CASE person[1] WHEN 'r' THEN 'user_ref' WHEN 'n' THEN 'user_name' ELSE 'cdr_id' END;
+CREATE OR REPLACE TEMP MACRO person_known_by(known_by, participant) AS
+    CASE known_by WHEN 'user_ref' THEN 'r' WHEN 'user_name' THEN 'n' ELSE 'c' END || participant;
 
 -- A person as text that says nothing without the key: always the same for a user_ref; for a name, within its conference.
-CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, usage_date, participant, known_by) AS sha256(
-    CASE WHEN known_by = 'user_name'
-        THEN concat_ws(':', key, known_by, coalesce(app_id, ''), coalesce(conf_num, ''), usage_date, participant)
-        ELSE concat_ws(':', key, known_by, participant)
+CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, person) AS sha256(
+    CASE WHEN person[1] = 'n'
+        THEN concat_ws(':', key, 'user_name', coalesce(app_id, ''), coalesce(conf_num, ''), person[2:])
+        ELSE concat_ws(':', key, known_by(person), person[2:])
     END
 )[:32];
+
+-- The fields of a record, as EnableX names them, whose values are times, numbers, flags or ids.
+CREATE OR REPLACE TEMP MACRO says_nobody(field) AS field IN (
+    'trans_date', 'conf_num', 'app_id', 'sip', 'room.room_id', 'room.connect_dt', 'room.disconnect_dt', 'room.duration',
+    'room.sip', 'sigserver.connect_dt', 'sigserver.disconnect_dt', 'sigserver.duration', 'sigserver.hold_duration',
+    'published_track.audio', 'published_track.data', 'published_track.video', 'published_track.screen',
+    'published_track.url', 'usage.subscribed_minutes', 'usage.published_minutes', 'usage.screen_minutes',
+    'usage.connect_minutes', 'usage.connect_minutes_cal', 'usage.room_connect_minutes'
+);
+
+-- The name of a field, or of the known object that it lies in.
+CREATE OR REPLACE TEMP MACRO shown_field(field) AS CASE
+    WHEN says_nobody(field) THEN field
+    ELSE coalesce(
+        nullif(
+            regexp_extract(
+                field,
+                '^(user\.(?:ref|name|role|ip|agent|confName)|sigserver\.ip|call_num|call_log_id|parent_partner_id'
+                || '|room\.room_details|stats_quality|price)(?:\.|$)',
+                1
+            ),
+            ''
+        ),
+        'another'
+    )
+END;
 
 -- From leaving to first landing; 0 where the clocks say that it landed before.
 CREATE OR REPLACE TEMP MACRO lateness_us(first_landed_at, disconnect_dt) AS

@@ -42,5 +42,5 @@ CREATE TABLE call_detail_records (
     lost_fields VARCHAR,                     -- fields that did not fit and are NULL, comma-separated; NULL if none
     first_landed_at TIMESTAMP,               -- when the request was sent that first brought the record, UTC
     landed_at TIMESTAMP,                     -- when the request was sent that brought this version, UTC
-    versions INTEGER                         -- how many versions of the record landed, this one included
+    versions INTEGER                         -- number of versions of the record that landed, this one included
 );

@@ -11,10 +11,13 @@ parts AS (
         usage_date,
         cdr_id,
         nullif(app_id, '') AS app_id,
+        client,
         direction,
         media,
         quality(json_extract(stats_quality, place)) AS given
-    FROM call_detail_records, places
+    FROM call_detail_records
+    LEFT JOIN clients USING (user_agent)
+    CROSS JOIN places
     WHERE usage_date BETWEEN $first_date AND $last_date
       AND json_type(stats_quality, place) = 'OBJECT'
 )
@@ -23,6 +26,7 @@ SELECT
     usage_date,
     cdr_id,
     app_id,
+    client,
     direction,
     media,
     try_cast(given.avg_bitrate AS DECIMAL(18,3)) AS avg_bitrate,

@@ -1,0 +1,104 @@
+"""The dashboard's frame: log-in, menu, period, and what is said when the exports cannot be read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from cdr_assets.reports.dashboard import state
+from cdr_assets.reports.dashboard.exports import UnreadableExports
+from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
+from cdr_assets.reports.dashboard.period import Period, last_days, period_of
+from cdr_assets.reports.dashboard.settings import settings
+
+CHOICES = {"7 days": 7, "30 days": 30, "90 days": 90, "365 days": 365}
+DEFAULT = "30 days"
+OTHER = "Other days"
+
+
+def main() -> None:
+    """Draws the page that the address asks for."""
+    st.set_page_config(page_title="CDRs", page_icon="📞", layout="wide")
+    if not _is_let_in():
+        return
+    chosen = st.navigation(_pages(), position="top")
+    try:
+        settings()
+    except ValueError as error:
+        st.error(str(error))
+        return
+    if not state.days_with_data():
+        st.title(chosen.title)
+        st.info(
+            f"There are no exports in {settings().export_dir} yet. They appear when a day is built: run "
+            "`cdr-assets demo` for seven days of invented calls, or `cdr-assets dev` and materialize a day. If the "
+            "data lies elsewhere, set `CDR_DATA_DIR` and start the dashboard again."
+        )
+        return
+    st.title(chosen.title)
+    try:
+        _choose_period()
+        chosen.run()
+    except UnreadableExports as error:
+        st.error(str(error))
+
+
+def _pages() -> list[StreamlitPage]:
+    return [
+        st.Page(overview.page, title="Overview", icon=":material/monitoring:", url_path="overview", default=True),
+        st.Page(rooms.page, title="Rooms and owners", icon=":material/meeting_room:", url_path="rooms"),
+        st.Page(conferences.page, title="Conferences", icon=":material/groups:", url_path="conferences"),
+        st.Page(people.page, title="People", icon=":material/person:", url_path="people"),
+        st.Page(quality.page, title="Quality and clients", icon=":material/network_check:", url_path="quality"),
+        st.Page(health.page, title="Health", icon=":material/monitor_heart:", url_path="health"),
+    ]
+
+
+def _is_let_in() -> bool:
+    """Whether the visitor may look. Everybody may, unless Streamlit's log-in is set up in its secrets.toml."""
+    is_set_up = st.secrets.load_if_toml_exists() and "auth" in st.secrets
+    if not is_set_up or st.user.is_logged_in:
+        return True
+    st.button("Log in", on_click=st.login)
+    return False
+
+
+def _choose_period() -> None:
+    """Draws the picker. The address has the period, too, so that it can be passed on."""
+    last = state.days_with_data()[-1]
+    known = {name: last_days(count, last) for name, count in CHOICES.items()}
+    if "period" not in st.session_state:
+        try:
+            given = period_of(st.query_params, known[DEFAULT])
+        except ValueError as error:
+            st.warning(str(error))
+            given = known[DEFAULT]
+        st.session_state["choice"] = next((name for name, each in known.items() if each == given), OTHER)
+        st.session_state["days"] = given
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    choice = left.segmented_control("Period, in UTC days", [*known, OTHER], key="choice", required=True)
+    period = known.get(choice or "")
+    if period is None:
+        # The second day is missing while somebody picks it.
+        picked = right.date_input("From and to, both included", value=None, key="days")
+        period = Period(picked[0], picked[-1]) if isinstance(picked, tuple) and picked else known[DEFAULT]
+    st.session_state["period"] = period
+    st.query_params.update({"from": str(period.first), "to": str(period.last)})
+    right.caption(f"{period}. {_zone()}")
+
+
+def _zone() -> str:
+    """The zone of the visitor's clock, in words."""
+    name = st.context.timezone or "UTC"
+    try:
+        offset = datetime.now(ZoneInfo(name)).strftime("%z")
+    except (ZoneInfoNotFoundError, ValueError):
+        return "Times on this page are UTC."
+    return f"Times on this page are UTC; your clock shows {name}, UTC{offset[:3]}:{offset[3:]}."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Reads the Parquet exports with DuckDB. A statement names the exported tables as if they were tables of a database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from cdr_assets.reports.dashboard.period import Period
+from cdr_assets.warehouse.exports import FileStamp, exported_file, exported_files
+from cdr_assets.warehouse.table import Table, read_sql
+from cdr_assets.warehouse.tables import TABLES
+
+EXPORTED = tuple(table for table in TABLES if table.exported)
+
+
+class UnreadableExports(Exception):
+    """A file of the exports cannot be read. Names it, and the remedy."""
+
+
+class Exports:
+    """The exported tables in `folder`. Its methods may be called from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._database = duckdb.connect()
+        # A page reads the same files again and again.
+        self._database.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
+
+    def days(self, table: Table) -> list[date]:
+        """The days that the table has a file for, in order."""
+        return sorted(exported_files(self.folder, table))
+
+    def stamps(self, statement: str, period: Period | None) -> tuple[tuple[str, date, FileStamp], ...]:
+        """What tells whether the statement would read other files than before: a value for a cache's key."""
+        return tuple(
+            (table.name, day, stamp)
+            for table in _tables_in(read_statement(statement))
+            for day, stamp in sorted(self._files(table, period).items())
+        )
+
+    def query(self, statement: str, period: Period | None, **parameters: Any) -> pd.DataFrame:
+        """The rows of `sql/<statement>.sql` over the days of the period; over all days without one.
+
+        `$first_date` and `$last_date` are the period's ends. Raises UnreadableExports.
+        """
+        text = read_statement(statement)
+        given = {**parameters, **(period._asdict() if period else {})}
+        named = {
+            name: value
+            for name, value in {**given, "first_date": given.get("first"), "last_date": given.get("last")}.items()
+            if f"${name}" in text
+        }
+        with self._views(text, period) as connection:
+            return connection.execute(text, named).df()
+
+    @contextmanager
+    def _views(self, text: str, period: Period | None) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._database.cursor() as connection:
+            try:
+                connection.execute(read_sql("macros"))
+                for table in _tables_in(text):
+                    connection.execute(self._view(table, period))
+                yield connection
+            except duckdb.Error as error:
+                raise UnreadableExports(
+                    f"A Parquet file below {self.folder} cannot be read: {error}. Materialize the day of that file "
+                    "again, and it is written anew."
+                ) from error
+
+    def _view(self, table: Table, period: Period | None) -> str:
+        days = sorted(self._files(table, period))
+        if days:
+            found = ", ".join(_quoted(exported_file(self.folder, table, day)) for day in days)
+            # Files of different versions may lie side by side until the sensors have written all again.
+            rows = f"SELECT * FROM read_parquet([{found}], union_by_name = true)"
+        else:
+            columns = ", ".join(f"NULL::{column.type} AS {column.name}" for column in table.exported_columns)
+            rows = f"SELECT {columns} WHERE false"
+        return f"CREATE OR REPLACE TEMP VIEW {table.name} AS {rows}"
+
+    def _files(self, table: Table, period: Period | None) -> dict[date, FileStamp]:
+        found = exported_files(self.folder, table)
+        return {day: stamp for day, stamp in found.items() if not period or period.first <= day <= period.last}
+
+
+@cache
+def read_statement(name: str) -> str:
+    """The text of `sql/<name>.sql`."""
+    return (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _tables_in(text: str) -> list[Table]:
+    return [table for table in EXPORTED if re.search(rf"\b{table.name}\b", text)]
+
+
+def _quoted(file: Path) -> str:
+    return "'" + str(file).replace("'", "''") + "'"

@@ -1,0 +1,10 @@
+"""Find a conference, and see who was there."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+
+def page() -> None:
+    """The page."""
+    st.info("Nothing is here yet.")

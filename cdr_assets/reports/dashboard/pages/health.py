@@ -1,0 +1,10 @@
+"""Which days are complete, and how the fetching goes."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+
+def page() -> None:
+    """The page."""
+    st.info("Nothing is here yet.")

@@ -1,0 +1,52 @@
+"""The period that a page is about: some UTC days, both ends included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import NamedTuple
+
+from cdr_assets.days import DAY, parse_day
+
+MAX_DAYS = 3_660
+
+
+class Period(NamedTuple):
+    """UTC days from `first` to `last`, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> int:
+        """How many."""
+        return (self.last - self.first).days + 1
+
+    @property
+    def before(self) -> Period:
+        """The period of the same length that ends where this one begins."""
+        return Period(self.first - DAY * self.days, self.first - DAY)
+
+    def __str__(self) -> str:
+        return str(self.first) if self.days == 1 else f"{self.first} to {self.last}"
+
+
+def last_days(count: int, last: date) -> Period:
+    """The `count` days up to `last`."""
+    return Period(last - DAY * (count - 1), last)
+
+
+def period_of(query: Mapping[str, str], default: Period) -> Period:
+    """The period in the parameters `from` and `to` of an address; one alone is a single day, none is `default`.
+
+    Raises ValueError, with the remedy, if they are no such days.
+    """
+    given = [parse_day(f"{name} in the address", query[name]) for name in ("from", "to") if name in query]
+    if not given:
+        return default
+    period = Period(given[0], given[-1])
+    if not 1 <= period.days <= MAX_DAYS:
+        raise ValueError(
+            f"from {period.first} to {period.last} is no period: give a day from which and one to which, in order"
+        )
+    return period

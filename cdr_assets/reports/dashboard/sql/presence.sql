@@ -1,0 +1,6 @@
+-- How long people were in conferences together, and alone, in minutes of the conferences.
+SELECT
+    sum(conference_minutes) AS conference_minutes,
+    sum(met_minutes) AS met_minutes,
+    sum(alone_minutes) AS alone_minutes
+FROM conference_usage;

@@ -1,0 +1,15 @@
+-- Nobody can be told from it without the key. What an account writes in its own words, or sends in a shape of its own, is
+-- left out: it can name somebody. A call over SIP can have a telephone's number.
+SELECT
+    call_detail_records.* EXCLUDE (
+        call_num, call_log_id, room_details, user_ref, user_name, user_ip, user_agent, conf_name, sigserver_ip,
+        stats_quality, price
+    ),
+    known_by(person(user_ref, user_name, cdr_id))::VARCHAR AS participant_known_by,  -- user_ref, user_name or cdr_id
+    hashed_participant(
+        $key, nullif(app_id, ''), nullif(conf_num, ''), person(user_ref, user_name, cdr_id)
+    )::VARCHAR AS participant,  -- the person, as in attendance; hashed
+    client::VARCHAR AS client  -- browser or app and operating system; NULL if neither is known
+FROM call_detail_records
+LEFT JOIN clients USING (user_agent)
+WHERE usage_date = $usage_date;
