@@ -186,7 +186,7 @@ def ratings(records: Iterable[Row]) -> Row:
 
 
 def client_of(record: Row) -> str | None:
-    return client(record["user_agent"] or "")
+    return client(record.get("user_agent") or "")
 
 
 # Conferences and people
