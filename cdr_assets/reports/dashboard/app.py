@@ -98,7 +98,3 @@ def _zone() -> str:
     except (ZoneInfoNotFoundError, ValueError):
         return "Times on this page are UTC."
     return f"Times on this page are UTC; your clock shows {name}, UTC{offset[:3]}:{offset[3:]}."
-
-
-if __name__ == "__main__":
-    main()
