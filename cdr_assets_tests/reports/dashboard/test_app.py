@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,13 @@ def test_streamlit_takes_no_module_of_a_page_for_a_script() -> None:
 
 def test_an_empty_folder_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "cdr-assets demo" in open_dashboard(monkeypatch, tmp_path).info[0].value
+
+
+@pytest.mark.parametrize(("enablex", "said"), [("sandbox", 1), ("api.enablex.io", 0), (None, 0)])
+def test_invented_calls_are_called_so(
+    enablex: str | None, said: int, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "published", tmp_path / "published")
+    (tmp_path / "published" / "status.json").write_text(json.dumps({"enablex": enablex}), encoding="utf-8")
+    page = open_dashboard(monkeypatch, tmp_path)
+    assert len([each for each in page.markdown if "invented calls" in each.value]) == said
