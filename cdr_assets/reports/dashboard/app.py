@@ -13,6 +13,7 @@ from cdr_assets.reports.dashboard.exports import UnreadableExports
 from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
 from cdr_assets.reports.dashboard.period import Period, last_days, period_of
 from cdr_assets.reports.dashboard.settings import settings
+from cdr_assets.reports.dashboard.status import read_status
 
 CHOICES = {"7 days": 7, "30 days": 30, "90 days": 90, "365 days": 365}
 DEFAULT = "30 days"
@@ -39,6 +40,9 @@ def main() -> None:
         )
         return
     st.title(chosen.title)
+    status = read_status(settings().export_dir)
+    if status and status.is_of_sandbox:
+        st.badge("The sandbox's invented calls", color="orange")
     try:
         _choose_period()
         chosen.run()
@@ -98,7 +102,3 @@ def _zone() -> str:
     except (ZoneInfoNotFoundError, ValueError):
         return "Times on this page are UTC."
     return f"Times on this page are UTC; your clock shows {name}, UTC{offset[:3]}:{offset[3:]}."
-
-
-if __name__ == "__main__":
-    main()

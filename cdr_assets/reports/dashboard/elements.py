@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -11,6 +12,10 @@ import pandas as pd
 import streamlit as st
 
 NONE = "\N{EN DASH}"
+
+_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Figure(NamedTuple):
@@ -53,25 +58,70 @@ def is_missing(value: Any) -> bool:
     return value is None or (not isinstance(value, (str, Decimal)) and bool(pd.isna(value)))
 
 
-def downloads(rows: pd.DataFrame, name: str) -> None:
-    """Offers the rows as CSV and as an Excel file."""
+def plain(text: object, most: int = 100) -> str:
+    """The text as Markdown that shows it as it is, on one line, cut after `most` characters."""
+    return _MARKDOWN.sub(r"\\\1", cut(" ".join(str(text).split()), most))
+
+
+def cut(text: str, most: int = 100) -> str:
+    """The text, cut after `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def minutes_column(label: str, *, help: str | None = None) -> Any:
+    """A column of minutes in a table."""
+    return st.column_config.NumberColumn(label, format="%,.1f", help=help)
+
+
+def count_column(label: str, *, help: str | None = None) -> Any:
+    """A column of whole numbers in a table."""
+    return st.column_config.NumberColumn(label, format="%,d", help=help)
+
+
+def downloads(rows: Callable[[], pd.DataFrame], name: str) -> None:
+    """Offers rows as CSV and as an Excel file. They are read when somebody asks for one."""
     left, right, _ = st.columns([1, 1, 4])
     left.download_button(
-        "CSV", rows.to_csv(index=False), f"{name}.csv", "text/csv", on_click="ignore", key=f"{name} csv"
+        "CSV", lambda: csv(rows()), f"{name}.csv", "text/csv", on_click="ignore", key=f"{name} csv", width="stretch"
     )
     right.download_button(
         "Excel",
-        lambda: _spreadsheet(rows),
+        lambda: spreadsheet(rows()),
         f"{name}.xlsx",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         on_click="ignore",
         key=f"{name} xlsx",
+        width="stretch",
     )
 
 
-def _spreadsheet(rows: pd.DataFrame) -> bytes:
+def csv(rows: pd.DataFrame) -> bytes:
+    """The rows as a CSV file in UTF-8. Decimals are exact.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
+    text: str = rows.map(_harmless).to_csv(index=False)
+    return text.encode()
+
+
+def spreadsheet(rows: pd.DataFrame) -> bytes:
+    """The rows as an Excel file. Numbers are numbers there, and no text is a formula."""
     file = io.BytesIO()
-    # A text that begins with = would be a formula.
     with pd.ExcelWriter(file, engine="openpyxl") as writer:
-        rows.to_excel(writer, index=False)
+        rows.map(_printable).to_excel(writer, index=False, freeze_panes=(1, 0))
+        for line in writer.book.active.iter_rows():
+            for cell in line:
+                if isinstance(cell.value, str):
+                    # openpyxl takes a text for a formula if it begins with "=". The prefix keeps it a text when edited.
+                    cell.data_type = "s"
+                    cell.quotePrefix = True
     return file.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_BEGINS_A_FORMULA) else value
+
+
+def _printable(value: Any) -> Any:
+    """The value without control characters, which an Excel file cannot hold."""
+    return _CONTROL.sub("", value) if isinstance(value, str) else value

@@ -23,5 +23,5 @@ def is_installed() -> bool:
 def command(host: str, port: int) -> list[str]:
     """Serves the dashboard at the address until it is stopped."""
     options = {**OPTIONS, "server.address": host, "server.port": str(port)}
-    app = str(files(__package__) / "app.py")
+    app = str(files(__package__) / "script" / "main.py")
     return [sys.executable, "-m", "streamlit", "run", app, *(f"--{name}={value}" for name, value in options.items())]

@@ -134,6 +134,7 @@ def _hours(chosen: Period) -> None:
             color=alt.Color("minutes:Q", title="participant minutes", legend=alt.Legend(orient="bottom")),
             tooltip=["day", "hour", alt.Tooltip("minutes", title="participant minutes", format=",.1f")],
         )
+        .properties(height=280)
     )
     st.altair_chart(chart)
     st.caption("Participant minutes of the conferences that began in each hour, all weeks of the period together.")
