@@ -18,6 +18,7 @@ from cdr_assets.pipeline.live_run import LiveRun  # noqa: E402
 from cdr_assets.pipeline.overdue import Overdue  # noqa: E402
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
 from cdr_assets.pipeline.scheduling import Timing  # noqa: E402
+from cdr_assets.pipeline.status import StatusFile  # noqa: E402
 from cdr_assets.settings import Settings  # noqa: E402
 
 
@@ -28,6 +29,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     days = dg.DailyPartitionsDefinition(str(settings.start_date), timezone="UTC", end_offset=1)
     timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval, settings.open_day_interval)
     overdue = Overdue(settings.start_date, timing, settings.overdue_after)
+    status = StatusFile(settings.data_dir, settings.export_dir, settings.enablex, settings.ui_url, settings.start_date)
     resources = {
         "clock": Clock(),
         "enablex": EnableXResource(
@@ -64,7 +66,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         ],
         schedules=[jobs.every_week],
         sensors=[
-            sensors.closed_days(days, timing, overdue, settings.tick_s),
+            sensors.closed_days(days, timing, overdue, status, settings.tick_s),
             sensors.settling_days(days, timing, settings.tick_s),
             sensors.open_day(days, timing, settings.tick_s),
             sensors.landed_days(rebuild, days, timing, settings),
