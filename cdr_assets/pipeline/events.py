@@ -156,6 +156,7 @@ def asked_metadata(asked: Asked | None) -> Metadata:
         "retries": asked.retries,
         "seconds": round(asked.seconds, 3),
         "bytes": asked.bytes,
+        "megabytes": round(asked.bytes / 1e6, 3),
     }
 
 

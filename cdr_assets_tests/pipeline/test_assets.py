@@ -104,6 +104,7 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
     assert (said["requests"], said["retries"]) == (1, 0)
     assert said["seconds"] > 0
     assert said["bytes"] > 100 * len(records)
+    assert said["megabytes"] == round(said["bytes"] / 1e6, 3)
     for table in TABLES:
         # A day before it may have a row, too: a connection can begin before midnight.
         rows = [row for row in read(location.warehouse, table) if row["usage_date"] == DAY]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -50,7 +51,11 @@ def scripted_days(locate: Locate, script: Script) -> Callable[[int], Location]:
 def test_before_the_first_run_every_day_is_missing(locate: Locate, sandbox: Sandbox) -> None:
     location = locate({**sandbox.environment, "CDR_SANDBOX": sandbox.base_url, "CDR_START_DATE": str(before(4))})
     when = datetime.combine(before(0), datetime.min.time(), timezone.utc) + timedelta(hours=12)
-    found = status(location, when)
+    former = os.umask(0o077)
+    try:
+        found = status(location, when)
+    finally:
+        os.umask(former)
     assert found.pop("disk")["warehouse_bytes"] is None
     assert found == {
         "written_at": f"{when:%Y-%m-%dT%H:%M:%SZ}",
