@@ -40,7 +40,9 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             requests_per_minute=settings.requests_per_minute,
         ),
         "landing": LandingResource(data_dir=str(settings.data_dir)),
-        "live_run": LiveRun(data_dir=str(settings.data_dir), enablex=settings.enablex),
+        "live_run": LiveRun(
+            data_dir=str(settings.data_dir), enablex=settings.enablex, dashboard_url=settings.dashboard_url
+        ),
         "warehouse": WarehouseResource(
             database=str(DataFolder(settings.data_dir).warehouse),
             export_dir=str(settings.export_dir),

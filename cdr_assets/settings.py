@@ -91,6 +91,7 @@ class Settings:
     alert_urls: tuple[str, ...]
     """Where alerts go, as apprise writes it."""
     ui_url: str
+    dashboard_url: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -127,6 +128,7 @@ class Settings:
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
             alert_urls=tuple((environ.get("CDR_ALERT_URLS") or "").split()),
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
+            dashboard_url=(environ.get("CDR_DASHBOARD_URL") or "http://localhost:8501").rstrip("/"),
         )
 
 

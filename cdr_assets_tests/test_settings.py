@@ -38,11 +38,12 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert (settings.keep_runs_days, settings.overdue_after) == (30, timedelta(hours=6))
     assert (settings.people_in_clear, settings.owners, settings.alert_urls) == (False, (), ())
     assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
-    assert settings.ui_url == "http://localhost:3000"
+    assert (settings.ui_url, settings.dashboard_url) == ("http://localhost:3000", "http://localhost:8501")
 
 
 def test_a_variable_that_is_set_to_nothing_is_not_set() -> None:
-    environment = {"ENABLEX_BASE_URL", "CDR_DATA_DIR", "CDR_EXPORT_DIR", "CDR_START_DATE", "CDR_UI_URL", *RANGES}
+    environment = {"ENABLEX_BASE_URL", "CDR_DATA_DIR", "CDR_EXPORT_DIR", "CDR_START_DATE", *RANGES}
+    environment |= {"CDR_UI_URL", "CDR_DASHBOARD_URL"}
     assert Settings.read(dict.fromkeys(environment, "")) == Settings.read({})
 
 
@@ -69,6 +70,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_ALERT_URLS": " slack://secret  mailto://secret\n",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
             "CDR_UI_URL": "https://dagster.example/",
+            "CDR_DASHBOARD_URL": "https://bi.example/calls/",
         }
     )
     assert settings == Settings(
@@ -95,6 +97,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         alert_urls=("slack://secret", "mailto://secret"),
         alert_webhook_url="https://hooks.example/secret",
         ui_url="https://dagster.example",
+        dashboard_url="https://bi.example/calls",
     )
 
 

@@ -87,7 +87,7 @@ class OnDemand:
     def _built(self, run: DailyRun, outcomes: Iterable[Outcome]) -> Iterator[Event]:
         for outcome in outcomes:
             if outcome.error or not all(partition.was_current for partition in outcome.built):
-                yield from events.recorded(outcome, run, self.live_run.enablex)
+                yield from events.recorded(outcome, run, self.live_run)
 
     def _results(self, run: DailyRun) -> Iterator[Event]:
         with run.connection() as connection:

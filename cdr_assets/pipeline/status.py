@@ -1,4 +1,4 @@
-"""How the days, the runs and the disk stand: `status.json`, next to the exports, for dashboards that read only these."""
+"""How the days, the runs and the disk stand: `status.json`, next to the exports, for what reads only these."""
 
 from __future__ import annotations
 
