@@ -72,7 +72,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             sensors.settling_days(days, timing, settings.tick_s),
             sensors.open_day(days, timing, settings.tick_s),
             sensors.landed_days(rebuild, days, timing, settings),
-            sensors.failed_runs(settings.alert_webhook_url, settings.alert_urls, settings.ui_url),
+            sensors.failed_runs(settings),
             sensors.old_runs(settings.keep_runs_days),
         ],
         resources=resources,

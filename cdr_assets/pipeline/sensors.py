@@ -44,6 +44,7 @@ from cdr_assets.pipeline.scheduling import (
     Timing,
 )
 from cdr_assets.pipeline.status import StatusFile
+from cdr_assets.pipeline.watch import Watch
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.tables import DAILY_TABLES
@@ -199,9 +200,11 @@ def landed_days(
     return sensor
 
 
-def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.SensorDefinition:
-    """Sends alerts about failed runs and findings to the webhook and to what the URLs name; to nobody without any."""
+def failed_runs(settings: Settings) -> dg.SensorDefinition:
+    """Sends alerts to the webhook and to what the URLs name; to nobody without any."""
+    webhook_url, urls, ui_url = settings.alert_webhook_url, settings.alert_urls, settings.ui_url
     has_channels = bool(webhook_url or urls)
+    watch = Watch.of(settings)
 
     # Without a channel there is nothing to do, and with one there seldom is: neither needs a resource.
     @dg.sensor(
@@ -210,7 +213,8 @@ def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.Sensor
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={"clock"},
         description="Sends alerts to CDR_ALERT_URLS and CDR_ALERT_WEBHOOK_URL: failed runs, new findings of checks, "
-        "overdue days and when they no longer are. Tries again for 3 days while a channel does not take one.",
+        "overdue days and when they no longer are, what passes a limit, and the digest. Tries again for 3 days while "
+        "a channel does not take one.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if not has_channels:
@@ -230,7 +234,9 @@ def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.Sensor
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
                 outbox.add_failed_run(run, now, lambda when: bool(fetches_since(instance, when)))
-        outbox.add_findings(states(instance, CHECKS), now, ui_url)
+        found = list(states(instance, CHECKS))
+        outbox.add_findings(found, now, ui_url)
+        watch.look(outbox, instance, found, now)
         if outbox.waiting:
             _deliver(context, outbox, instance, now)
         context.update_cursor(outbox.write())
