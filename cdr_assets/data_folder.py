@@ -4,6 +4,7 @@ cdr.duckdb                                     the warehouse
 landing/usage_date=YYYY-MM-DD/                 records as received
 quarantine/usage_date=YYYY-MM-DD/              records that are not valid, with the reason
 published/<table>/                             the tables as Parquet, unless another folder is set
+published/status.json                          how the days, the runs and the disk stand
 built/log                                      a copy of the warehouse's table build_log, for the sensors
 runs/                                          the locks of living runs
 pace                                           when the next request to EnableX may be sent
@@ -13,8 +14,10 @@ account                                        App ID of the account whose recor
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,17 @@ class DataFolder:
     @property
     def account(self) -> Path:
         return self.root / "account"
+
+
+class DiskUsage(NamedTuple):
+    """A disk, in bytes."""
+
+    total: int
+    free: int
+
+
+def disk_usage(data_dir: Path) -> DiskUsage:
+    """The disk that holds the data folder, or will hold it when it is made. Raises OSError if it cannot be read."""
+    made = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    usage = shutil.disk_usage(made)
+    return DiskUsage(usage.total, usage.free)

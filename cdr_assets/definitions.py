@@ -18,6 +18,7 @@ from cdr_assets.pipeline.live_run import LiveRun  # noqa: E402
 from cdr_assets.pipeline.overdue import Overdue  # noqa: E402
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
 from cdr_assets.pipeline.scheduling import Timing  # noqa: E402
+from cdr_assets.pipeline.status import StatusFile  # noqa: E402
 from cdr_assets.settings import Settings  # noqa: E402
 
 
@@ -28,6 +29,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
     days = dg.DailyPartitionsDefinition(str(settings.start_date), timezone="UTC", end_offset=1)
     timing = Timing(settings.fetch_delay, settings.lookback_days, settings.refetch_interval, settings.open_day_interval)
     overdue = Overdue(settings.start_date, timing, settings.overdue_after)
+    status = StatusFile(settings.data_dir, settings.export_dir, settings.enablex, settings.ui_url, settings.start_date)
     resources = {
         "clock": Clock(),
         "enablex": EnableXResource(
@@ -38,7 +40,9 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             requests_per_minute=settings.requests_per_minute,
         ),
         "landing": LandingResource(data_dir=str(settings.data_dir)),
-        "live_run": LiveRun(data_dir=str(settings.data_dir), enablex=settings.enablex),
+        "live_run": LiveRun(
+            data_dir=str(settings.data_dir), enablex=settings.enablex, dashboard_url=settings.dashboard_url
+        ),
         "warehouse": WarehouseResource(
             database=str(DataFolder(settings.data_dir).warehouse),
             export_dir=str(settings.export_dir),
@@ -64,11 +68,11 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         ],
         schedules=[jobs.every_week],
         sensors=[
-            sensors.closed_days(days, timing, overdue, settings.tick_s),
+            sensors.closed_days(days, timing, overdue, status, settings.tick_s),
             sensors.settling_days(days, timing, settings.tick_s),
             sensors.open_day(days, timing, settings.tick_s),
             sensors.landed_days(rebuild, days, timing, settings),
-            sensors.failed_runs(settings.alert_webhook_url, settings.alert_urls, settings.ui_url),
+            sensors.failed_runs(settings),
             sensors.old_runs(settings.keep_runs_days),
         ],
         resources=resources,

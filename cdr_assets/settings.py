@@ -40,8 +40,12 @@ class Variable(NamedTuple):
             value = float("nan")
         if not self.least <= value <= self.most or (self.whole and value != int(value)):
             kind = "whole number" if self.whole else "number"
-            raise ValueError(f"{self.name} is {text!r}: give a {kind} from {self.least:g} to {self.most:g}")
+            raise ValueError(f"{self.name} is {text!r}: give a {kind} from {self.least:.15g} to {self.most:.15g}")
         return value
+
+    def read_if_set(self, environ: Mapping[str, str]) -> float | None:
+        """Its value; None if it is not set. Raises ValueError as `read` does."""
+        return self.read(environ) if environ.get(self.name) else None
 
 
 SETTLE_MINUTES = Variable("CDR_SETTLE_MINUTES", 60, 0, 1440)
@@ -54,6 +58,11 @@ FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 2, 1, 16, whole=True)
 REQUESTS_PER_MINUTE = Variable("CDR_REQUESTS_PER_MINUTE", 60, 1, 6000)
 AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100, whole=True)
 KEEP_RUNS_DAYS = Variable("CDR_KEEP_RUNS_DAYS", 30, 0, 36_500, whole=True)
+# These have no default: see read_if_set.
+ALERT_MINUTES = Variable("CDR_ALERT_MINUTES", 0, 1, 100_000_000)
+ALERT_CHANGE = Variable("CDR_ALERT_CHANGE", 0, 1.01, 1000)
+ALERT_DISK_GB = Variable("CDR_ALERT_DISK_GB", 0, 0.1, 1_000_000)
+ALERT_DIGEST = Variable("CDR_ALERT_DIGEST", 0, 0, 23, whole=True)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,16 @@ class Settings:
     alert_webhook_url: str
     alert_urls: tuple[str, ...]
     """Where alerts go, as apprise writes it."""
+    alert_minutes: float | None
+    """Participant minutes of a UTC day beyond which it is reported."""
+    alert_change: float | None
+    """How many times more or fewer than on the same weekday before are reported."""
+    alert_disk_gb: float | None
+    """Free space below which the disk is reported."""
+    alert_digest_hour: int | None
+    """Hour of the UTC day at which the digest is sent."""
     ui_url: str
+    dashboard_url: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -126,7 +144,12 @@ class Settings:
             keep_runs_days=int(KEEP_RUNS_DAYS.read(environ)),
             alert_webhook_url=environ.get("CDR_ALERT_WEBHOOK_URL") or "",
             alert_urls=tuple((environ.get("CDR_ALERT_URLS") or "").split()),
+            alert_minutes=ALERT_MINUTES.read_if_set(environ),
+            alert_change=ALERT_CHANGE.read_if_set(environ),
+            alert_disk_gb=ALERT_DISK_GB.read_if_set(environ),
+            alert_digest_hour=None if (hour := ALERT_DIGEST.read_if_set(environ)) is None else int(hour),
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
+            dashboard_url=(environ.get("CDR_DASHBOARD_URL") or "http://localhost:8501").rstrip("/"),
         )
 
 

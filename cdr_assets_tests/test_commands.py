@@ -56,7 +56,7 @@ def temporary_files(data_dir: Path) -> list[str]:
         r"account|pace(\.lock)?|people\.key|"
         r"landing/usage_date=[^/]+/([^/]+\.ndjson\.zst|\.asked|\.loaded|\.moved)|"
         r"landing/\.requests|landing/(\.staging|\.locks/[^/]+)\.lock|quarantine/.+\.txt"
-        r"|built/.+|published/(README\.md|\w+/[-\d]+\.parquet)|cdr\.duckdb(\.lock)?|runs/[^/]+\.lock"
+        r"|built/.+|published/(README\.md|status\.json|\w+/[-\d]+\.parquet)|cdr\.duckdb(\.lock)?|runs/[^/]+\.lock"
     )
     files = (str(path.relative_to(data_dir)) for path in data_dir.rglob("*") if path.is_file())
     folders = (str(path.relative_to(data_dir)) for path in data_dir.rglob(".staging-*"))

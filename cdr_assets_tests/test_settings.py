@@ -20,6 +20,10 @@ RANGES = {
     "CDR_AGREEMENT_SAMPLE": ("whole number", "0", "100"),
     "CDR_KEEP_RUNS_DAYS": ("whole number", "0", "36500"),
     "CDR_OVERDUE_HOURS": ("number", "0", "720"),
+    "CDR_ALERT_MINUTES": ("number", "1", "100000000"),
+    "CDR_ALERT_CHANGE": ("number", "1.01", "1000"),
+    "CDR_ALERT_DISK_GB": ("number", "0.1", "1000000"),
+    "CDR_ALERT_DIGEST": ("whole number", "0", "23"),
 }
 WHOLE = [name for name, (kind, _, _) in RANGES.items() if kind == "whole number"]
 
@@ -38,11 +42,14 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert (settings.keep_runs_days, settings.overdue_after) == (30, timedelta(hours=6))
     assert (settings.people_in_clear, settings.owners, settings.alert_urls) == (False, (), ())
     assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
-    assert settings.ui_url == "http://localhost:3000"
+    assert (settings.alert_minutes, settings.alert_change, settings.alert_disk_gb) == (None, None, None)
+    assert settings.alert_digest_hour is None
+    assert (settings.ui_url, settings.dashboard_url) == ("http://localhost:3000", "http://localhost:8501")
 
 
 def test_a_variable_that_is_set_to_nothing_is_not_set() -> None:
-    environment = {"ENABLEX_BASE_URL", "CDR_DATA_DIR", "CDR_EXPORT_DIR", "CDR_START_DATE", "CDR_UI_URL", *RANGES}
+    environment = {"ENABLEX_BASE_URL", "CDR_DATA_DIR", "CDR_EXPORT_DIR", "CDR_START_DATE", *RANGES}
+    environment |= {"CDR_UI_URL", "CDR_DASHBOARD_URL"}
     assert Settings.read(dict.fromkeys(environment, "")) == Settings.read({})
 
 
@@ -68,7 +75,12 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_ROOMS": "/srv/rooms.csv",
             "CDR_ALERT_URLS": " slack://secret  mailto://secret\n",
             "CDR_ALERT_WEBHOOK_URL": "https://hooks.example/secret",
+            "CDR_ALERT_MINUTES": "5000",
+            "CDR_ALERT_CHANGE": "2.5",
+            "CDR_ALERT_DISK_GB": "10",
+            "CDR_ALERT_DIGEST": "0",
             "CDR_UI_URL": "https://dagster.example/",
+            "CDR_DASHBOARD_URL": "https://bi.example/calls/",
         }
     )
     assert settings == Settings(
@@ -94,7 +106,12 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         keep_runs_days=30,
         alert_urls=("slack://secret", "mailto://secret"),
         alert_webhook_url="https://hooks.example/secret",
+        alert_minutes=5000,
+        alert_change=2.5,
+        alert_disk_gb=10,
+        alert_digest_hour=0,
         ui_url="https://dagster.example",
+        dashboard_url="https://bi.example/calls",
     )
 
 

@@ -1,7 +1,8 @@
 """Alerts: what is reported and in which words, and an outbox that keeps each one until every channel has taken it.
 
 A failed run is reported; while EnableX is unavailable or refuses the account, the first one alone. A check is reported
-when it finds something on a day on which it had not, and a day that was overdue when it no longer is.
+when it finds something on a day on which it had not, and a day that was overdue when it no longer is. What passes a
+limit, and the digest, are found by `watch`.
 
 The outbox is kept in the sensor's cursor, which Dagster stores after every tick. A tick that is killed after it sent an
 alert sends it again: an alert is delivered at least once.
@@ -21,13 +22,9 @@ from cdr_assets.days import describe_days
 from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE
 from cdr_assets.pipeline.channels import Channel, Unreachable
 from cdr_assets.pipeline.checks import CheckState
-from cdr_assets.pipeline.live_run import (
-    ACCOUNT_ERROR_TAG,
-    PARTITION_TAG,
-    RANGE_END_TAG,
-    RANGE_START_TAG,
-    UNAVAILABLE_TAG,
-)
+from cdr_assets.pipeline.limits import Reported
+from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, UNAVAILABLE_TAG
+from cdr_assets.pipeline.project_runs import days_of
 
 FIRST_WAIT, MAX_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Waits between tries of one alert: they double from the first to the longest."""
@@ -64,6 +61,7 @@ class Outbox:
     """The days of the findings that were reported, by check."""
     outages: dict[str, float] = field(default_factory=dict)
     """When it was reported that EnableX is unavailable, or that it refused the account, in seconds since 1970."""
+    reported: Reported = field(default_factory=Reported)
 
     @classmethod
     def read(cls, cursor: str | None) -> Outbox | None:
@@ -73,7 +71,13 @@ class Outbox:
             if "record_id" in stored:
                 return cls(int(stored["record_id"]))
             waiting = {key: Waiting(**each) for key, each in stored["waiting"].items()}
-            return cls(int(stored["last_event"]), waiting, stored.get("findings", {}), stored.get("outages", {}))
+            return cls(
+                int(stored["last_event"]),
+                waiting,
+                stored.get("findings", {}),
+                stored.get("outages", {}),
+                Reported(**stored.get("reported", {})),
+            )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -195,9 +199,7 @@ def _check_url(state: CheckState, ui_url: str) -> str:
 def alert_text(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> str:
     """A failed run in words: its assets or job, its days, the reason, a link."""
     what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
-    days = run.tags.get(PARTITION_TAG) or "...".join(
-        run.tags[tag] for tag in (RANGE_START_TAG, RANGE_END_TAG) if tag in run.tags
-    )
+    days = describe_days(days_of(run))
     failures = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=failures) if entry.dagster_event]
     steps = [_reason(event) for event in events if event.is_step_failure]

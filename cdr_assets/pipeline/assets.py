@@ -117,7 +117,7 @@ def daily_assets(
         run = DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace)
         with live_run.closing(run):
             in_run = OverdueInRun(overdue, context.instance, clock.now(), landing, enablex)
-            step = DailyStep(context, run, live_run.enablex, fetch_concurrency, agreement_sample, in_run)
+            step = DailyStep(context, run, live_run, fetch_concurrency, agreement_sample, in_run)
             yield from step.events()
 
     return cdr_by_day
@@ -137,7 +137,7 @@ def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str]) -> dg.Asset
     ) -> Iterator[Event]:
         run = DailyRun(landing.zone, warehouse.warehouse, no_client, selected_tables(context))
         with live_run.closing(run):
-            yield from DailyStep(context, run, live_run.enablex, fetch_concurrency=1, sample=0).events()
+            yield from DailyStep(context, run, live_run, fetch_concurrency=1, sample=0).events()
 
     return rebuild_by_day
 

@@ -67,6 +67,8 @@ class CheckState:
     open_days: list[date]
     """The days on which it is red; none if it is green."""
     description: str
+    says: Mapping[str, Any]
+    """Its metadata."""
 
 
 def states(instance: dg.DagsterInstance, assets: Collection[str]) -> Iterator[CheckState]:
@@ -78,9 +80,10 @@ def states(instance: dg.DagsterInstance, assets: Collection[str]) -> Iterator[Ch
         if not event or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             continue
         result = event.asset_check_evaluation_data
-        days = next((result.metadata[name].value for name in OPEN_DAYS if name in result.metadata), "")
+        says = {name: value.value for name, value in result.metadata.items()}
+        days = next((says[name] for name in OPEN_DAYS if name in says), "")
         open_days = days_in(str(days)) if not result.passed else []
-        yield CheckState(*by_key[key], open_days, result.description or "")
+        yield CheckState(*by_key[key], open_days, result.description or "", says)
 
 
 def evaluations(

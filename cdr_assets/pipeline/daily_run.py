@@ -17,6 +17,7 @@ from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, ROUTES_AGREE, ingest_findings
 from cdr_assets.pipeline.build_days import RECORDS_AT_ONCE, DayOutcome, build_days
 from cdr_assets.pipeline.names import PERIOD_CDR
+from cdr_assets.pipeline.progress import reporting, say_built, say_done, say_landed
 from cdr_assets.pipeline.reconciliation import reconcile
 from cdr_assets.warehouse.build import BuiltPartition, Warehouse
 from cdr_assets.warehouse.checks import Finding, kept_findings
@@ -87,8 +88,9 @@ class DailyRun:
                 client = clients.get()
                 try:
                     request = client.period(day, day)
-                    ingested = ingest(self.zone, request, "period", [day], self._replace)
+                    ingested = ingest(self.zone, reporting(str(day), request), "period", [day], self._replace)
                     self.asked[day] = request.asked
+                    say_landed(day, ingested, request.asked)
                     return ingested
                 finally:
                     clients.put(client)
@@ -202,10 +204,15 @@ class DailyRun:
             findings = [finding for day, ingested in answers.items() for finding in ingest_findings(day, ingested)]
             if findings:
                 self._warehouse.keep(connection, findings)
+            done: dict[date, list[BuiltPartition]] = {}
             for built in self._warehouse.build_days(
                 connection, list(fetched), self._tables, self.zone, skip_current, self._note_bad_rooms
             ):
+                done.setdefault(built.usage_date, []).append(built)
+                say_built(built)
                 yield built.usage_date, built
+            for day, of_day in done.items():
+                say_done(day, of_day)
             for day in answers if CALL_DETAIL_RECORDS in self._tables else ():
                 if first_answer_at := self._first_answer_at(day):
                     (self.lateness[day],) = run(

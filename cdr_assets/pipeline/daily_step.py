@@ -19,7 +19,7 @@ from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE, ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.failures import failure, without_values
-from cdr_assets.pipeline.live_run import PARTITION_TAG
+from cdr_assets.pipeline.live_run import PARTITION_TAG, LiveRun
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.overdue import OverdueInRun
 
@@ -34,7 +34,7 @@ class DayToCome(Exception):
 
 @dataclass(frozen=True)
 class DailyStep:
-    """The step of one run. `enablex` is put on every materialization: which EnableX the records are of.
+    """The step of one run. `live_run` says which EnableX the records are of, for every materialization.
 
     `fetch_concurrency` days are fetched in parallel. `sample` rooms, and as many conferences, are asked for by the
     check routes_agree; with 0 it asks for nothing, and what it found before stays open. `overdue` evaluates the check
@@ -43,7 +43,7 @@ class DailyStep:
 
     context: dg.AssetExecutionContext
     run: DailyRun
-    enablex: str
+    live_run: LiveRun
     fetch_concurrency: int
     sample: int
     overdue: OverdueInRun | None = None
@@ -65,7 +65,7 @@ class DailyStep:
             for outcome in self.run.fetch_and_build(days, self.fetch_concurrency) if fetches else self.run.build(days):
                 day = outcome.day
                 took = events.fetch_metadata(self.run.asked.get(day), self.run.lateness.get(day))
-                yield from events.recorded(outcome, self.run, self.enablex, took)
+                yield from events.recorded(outcome, self.run, self.live_run, took)
                 left.remove(outcome.day)
             # A day that is current was compared when it was built: its routes are not asked again. While a day is open,
             # they differ by what happened between two requests.
@@ -74,7 +74,7 @@ class DailyStep:
                 for day in last_closed:
                     self.run.reconcile(day, self.sample)
             for outcome in self.run.build(self._days_to_build_again(days)):
-                yield from events.recorded(outcome, self.run, self.enablex)
+                yield from events.recorded(outcome, self.run, self.live_run)
         except Exception as error:
             # The results of the days that were done are not lost with the day that failed.
             with suppress(WarehouseError):

@@ -14,7 +14,8 @@ from cdr_assets.landing.ingest import IngestResult
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.checks import table_of
 from cdr_assets.pipeline.daily_run import DailyRun, Outcome
-from cdr_assets.pipeline.live_run import ENABLEX_TAG
+from cdr_assets.pipeline.links import PAGES, dashboard_page
+from cdr_assets.pipeline.live_run import ENABLEX_TAG, LiveRun
 from cdr_assets.pipeline.names import PERIOD_CDR
 
 LANDING_CODE_VERSION = "2"
@@ -29,25 +30,25 @@ Metadata = Mapping[str, Any]
 
 
 def recorded(
-    outcome: Outcome, run: DailyRun, enablex: str, fetch: Metadata | None = None
+    outcome: Outcome, run: DailyRun, live_run: LiveRun, fetch: Metadata | None = None
 ) -> Iterator[dg.AssetMaterialization]:
     """The materializations of a day of the run. Raises the day's error at the end, if it has one.
 
     `fetch` is what is known of the day's fetch.
     """
-    yield from materializations(outcome, run, enablex, fetch or {})
+    yield from materializations(outcome, run, live_run, fetch or {})
     if outcome.error:
         raise outcome.error
 
 
 def materializations(
-    outcome: Outcome, run: DailyRun, enablex: str, fetch: Metadata
+    outcome: Outcome, run: DailyRun, live_run: LiveRun, fetch: Metadata
 ) -> Iterator[dg.AssetMaterialization]:
     """The day's partitions that were made, with the versions of their data and code, and the EnableX they are of.
 
     Each says whether it is provisional: the day is open, or has closed and is to be fetched again.
     """
-    day, source = outcome.day, {ENABLEX_TAG: enablex}
+    day, source = outcome.day, {ENABLEX_TAG: live_run.enablex}
     asked, provisional = run.zone.asked(day), run.is_provisional(day)
     if outcome.fetched:
         yield dg.AssetMaterialization(
@@ -72,9 +73,17 @@ def materializations(
                 "provisional": provisional,
                 **built.summary.figures,
                 **{name: table_of(rows) for name, rows in built.summary.lists.items()},
+                **_links(built.table.name, day, live_run.dashboard_url),
             },
             tags={**source, **versions(f"{built.landing_version}-{built.fingerprint}", built.table.fingerprint)},
         )
+
+
+def _links(table: str, day: date, dashboard_url: str) -> Metadata:
+    """The page of the dashboard about the partition, if there is one about the table."""
+    if table not in PAGES:
+        return {}
+    return {"dashboard": dg.MetadataValue.url(dashboard_page(dashboard_url, table, day, day))}
 
 
 def landed_on_demand(
@@ -156,6 +165,7 @@ def asked_metadata(asked: Asked | None) -> Metadata:
         "retries": asked.retries,
         "seconds": round(asked.seconds, 3),
         "bytes": asked.bytes,
+        "megabytes": round(asked.bytes / 1e6, 3),
     }
 
 

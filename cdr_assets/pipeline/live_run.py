@@ -51,6 +51,7 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     data_dir: str = Field(description="Folder of everything on disk.")
     enablex: str = Field(description="Which EnableX the runs are about: its host, or sandbox.")
+    dashboard_url: str = Field(description="Where the dashboard is, for links in metadata.")
     _at_end: ExitStack = PrivateAttr(default_factory=ExitStack)
 
     def closing(self, opened: Closed) -> Closed:

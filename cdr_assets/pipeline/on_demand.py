@@ -20,6 +20,7 @@ from cdr_assets.pipeline.daily_run import DailyRun, Outcome
 from cdr_assets.pipeline.daily_step import Event
 from cdr_assets.pipeline.failures import failure, without_values
 from cdr_assets.pipeline.live_run import LiveRun
+from cdr_assets.pipeline.progress import reporting
 from cdr_assets.pipeline.resources import EnableXResource, account_client
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import DAILY_TABLES
@@ -43,7 +44,7 @@ class OnDemand:
         try:
             with account_client(enablex, self.zone) as client:
                 request = ask(client)
-                ingested = ingest(self.zone, request, route=path.partition("/")[0])
+                ingested = ingest(self.zone, reporting(f"GET /cdr/{path}", request), route=path.partition("/")[0])
         except Exception as error:
             raise failure(context, error) from without_values(error)
         start = self.utc_days.start.date()
@@ -86,7 +87,7 @@ class OnDemand:
     def _built(self, run: DailyRun, outcomes: Iterable[Outcome]) -> Iterator[Event]:
         for outcome in outcomes:
             if outcome.error or not all(partition.was_current for partition in outcome.built):
-                yield from events.recorded(outcome, run, self.live_run.enablex)
+                yield from events.recorded(outcome, run, self.live_run)
 
     def _results(self, run: DailyRun) -> Iterator[Event]:
         with run.connection() as connection:

@@ -25,9 +25,9 @@ class Overdue:
     timing: Timing
     after: timedelta
 
-    def evaluation(self, now: datetime, complete: Collection[date], runs: Runs) -> dg.AssetCheckEvaluation:
-        """The result of the check."""
-        return _evaluation(look_at_closed_days(now, self.start, complete, runs, self.timing, self.after))
+    def look(self, now: datetime, complete: Collection[date], runs: Runs) -> ClosedDays:
+        """How the days that are due stand."""
+        return look_at_closed_days(now, self.start, complete, runs, self.timing, self.after)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class OverdueInRun:
     def evaluation(self) -> dg.AssetCheckEvaluation:
         """The result of the check."""
         complete = complete_days(self.instance, self.landing, self.overdue.timing)
-        return self.overdue.evaluation(self.now, complete, known_runs(self.instance, self.now, self.enablex))
+        return evaluation(self.overdue.look(self.now, complete, known_runs(self.instance, self.now, self.enablex)))
 
     def evaluation_if_red(self) -> list[dg.AssetCheckEvaluation]:
         """The result, if the one before is red: the UI hides results that are older than the newest materialization."""
@@ -53,7 +53,8 @@ class OverdueInRun:
         return [self.evaluation()] if was_red else []
 
 
-def _evaluation(days: ClosedDays) -> dg.AssetCheckEvaluation:
+def evaluation(days: ClosedDays) -> dg.AssetCheckEvaluation:
+    """The result of the check."""
     overdue = describe_days(days.overdue)
     metadata: dict[str, str | int] = {
         "complete_days": len(days.complete),

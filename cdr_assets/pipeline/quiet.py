@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cdr_assets.data_folder import DataFolder
+from cdr_assets.pipeline.names import STATUS_FILE
 
 T = TypeVar("T", bound="_Tick")
 
@@ -84,6 +85,8 @@ def folder_state(data_dir: Path, export_dir: Path, code: str, now: datetime) -> 
         return None
     folders = (data.landing, data_dir / "built", export_dir)
     found = [(str(folder), *entry) for folder in folders for entry in _entries(folder)]
+    # No table depends on it, and it is written again and again.
+    found = [entry for entry in found if not entry[1].startswith(STATUS_FILE)]
     found += [("", *entry) for entry in _entries(data_dir) if entry[0].startswith(data.warehouse.name)]
     newest = max((modified for *_, modified in found), default=0)
     if now.timestamp() - newest / 1e9 < SECONDS_TO_SETTLE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import date, datetime, timedelta, timezone
 from itertools import takewhile
+from typing import Any
 
 import dagster as dg
 from dagster import RunsFilter
@@ -140,6 +141,36 @@ def fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime
         )
     ]
     return [datetime.fromtimestamp(time, timezone.utc) for time in sorted(times)]
+
+
+def newest_materialization_id(instance: dg.DagsterInstance, asset: str) -> int:
+    """The id in the event log of the asset's newest materialization; 0 if there is none."""
+    newest = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
+    return newest[0].storage_id if newest else 0
+
+
+def newest_materializations(
+    instance: dg.DagsterInstance, asset: str, most: int, days: Collection[date] | None = None
+) -> dict[date, dict[str, Any]]:
+    """What the newest materialization of each day says: the values of its metadata. Up to `most` of the newest days.
+
+    Of all days if `days` are not given.
+    """
+    if days is not None and not days:
+        return {}
+    keys = {str(day) for day in days} if days else None
+    ids = instance.event_log_storage.get_latest_storage_id_by_partition(
+        dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION, keys
+    )
+    by_day = {day: number for key, number in ids.items() for day in parse_days([key])}
+    newest = {by_day[day]: day for day in sorted(by_day, reverse=True)[:most]}
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=[*newest])
+    records = instance.fetch_materializations(wanted, limit=most).records if newest else []
+    return {
+        newest[record.storage_id]: {name: value.value for name, value in said.metadata.items()}
+        for record in records
+        if (said := record.asset_materialization)
+    }
 
 
 def answered(

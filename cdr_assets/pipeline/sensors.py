@@ -23,7 +23,7 @@ from cdr_assets.pipeline.live_run import (
     RANGE_START_TAG,
     range_tag,
 )
-from cdr_assets.pipeline.overdue import Overdue
+from cdr_assets.pipeline.overdue import Overdue, evaluation
 from cdr_assets.pipeline.project_runs import is_of_this_project, report_dead_runs
 from cdr_assets.pipeline.quiet import QuietTick, Rest, folder_state
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource
@@ -38,10 +38,13 @@ from cdr_assets.pipeline.retention import (
 from cdr_assets.pipeline.run_history import FAILURES_REMEMBERED, answered, complete_days, fetches_since, known_runs
 from cdr_assets.pipeline.scheduling import (
     OPEN_DAY_IS_OFF,
+    ClosedDays,
     Decision,
     Runs,
     Timing,
 )
+from cdr_assets.pipeline.status import StatusFile
+from cdr_assets.pipeline.watch import Watch
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.tables import DAILY_TABLES
@@ -54,9 +57,9 @@ Requests: TypeAlias = dg.SensorResult | dg.SkipReason
 
 
 def closed_days(
-    utc_days: dg.DailyPartitionsDefinition, timing: Timing, overdue: Overdue, every_s: int
+    utc_days: dg.DailyPartitionsDefinition, timing: Timing, overdue: Overdue, status: StatusFile, every_s: int
 ) -> dg.SensorDefinition:
-    """Requests the days that closed and are not complete, and says whether one is overdue."""
+    """Requests the days that closed and are not complete, says whether one is overdue, and writes the status."""
 
     @dg.sensor(
         name="closed_days",
@@ -64,7 +67,7 @@ def closed_days(
         minimum_interval_seconds=every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Fetches every UTC day some time after it closed, back to the start date; failed days again. The "
-        "last closed days that are due to be fetched again go with it.",
+        "last closed days that are due to be fetched again go with it. Writes status.json next to the exports.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
@@ -74,12 +77,24 @@ def closed_days(
         known = _runs(context, now, landing, enablex)
         responses = answered(instance, now, landing, timing)
         decision = scheduling.plan_missing(now, utc_days.start.date(), complete, responses, known, timing)
-        result = overdue.evaluation(now, complete, known)
+        days = overdue.look(now, complete, known)
+        result = evaluation(days)
+        _update(status, context, now, days)
         before, said = context.cursor, dg.serialize_value(result)
         context.update_cursor(said)
         return _result(context, decision, results=[result] if said != before else [])
 
     return sensor
+
+
+def _update(status: StatusFile, context: dg.SensorEvaluationContext, now: datetime, days: ClosedDays) -> None:
+    """Writes the status. Days are fetched also where it cannot be written."""
+    try:
+        status.update(context.instance, now, days)
+    except Exception as error:
+        # The words of other errors may quote what Dagster stores.
+        why = str(error) if isinstance(error, OSError) else type(error).__name__
+        context.log.warning(f"{status.path} is not up to date: {why}")
 
 
 def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: int) -> dg.SensorDefinition:
@@ -185,9 +200,11 @@ def landed_days(
     return sensor
 
 
-def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.SensorDefinition:
-    """Sends alerts about failed runs and findings to the webhook and to what the URLs name; to nobody without any."""
+def failed_runs(settings: Settings) -> dg.SensorDefinition:
+    """Sends alerts to the webhook and to what the URLs name; to nobody without any."""
+    webhook_url, urls, ui_url = settings.alert_webhook_url, settings.alert_urls, settings.ui_url
     has_channels = bool(webhook_url or urls)
+    watch = Watch.of(settings)
 
     # Without a channel there is nothing to do, and with one there seldom is: neither needs a resource.
     @dg.sensor(
@@ -196,7 +213,8 @@ def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.Sensor
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={"clock"},
         description="Sends alerts to CDR_ALERT_URLS and CDR_ALERT_WEBHOOK_URL: failed runs, new findings of checks, "
-        "overdue days and when they no longer are. Tries again for 3 days while a channel does not take one.",
+        "overdue days and when they no longer are, what passes a limit, and the digest. Tries again for 3 days while "
+        "a channel does not take one.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if not has_channels:
@@ -216,7 +234,9 @@ def failed_runs(webhook_url: str, urls: Sequence[str], ui_url: str) -> dg.Sensor
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
                 outbox.add_failed_run(run, now, lambda when: bool(fetches_since(instance, when)))
-        outbox.add_findings(states(instance, CHECKS), now, ui_url)
+        found = list(states(instance, CHECKS))
+        outbox.add_findings(found, now, ui_url)
+        watch.look(outbox, instance, found, now)
         if outbox.waiting:
             _deliver(context, outbox, instance, now)
         context.update_cursor(outbox.write())

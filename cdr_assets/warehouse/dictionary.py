@@ -14,7 +14,8 @@ _HEAD = """\
 # What these files hold
 
 Call Detail Reports (CDRs) of an EnableX video account, as `cdr_assets` keeps them. There is a folder for each table,
-and in it a Parquet file for each UTC day. A file is replaced whole when its day changes. Times are UTC.
+and in it a Parquet file for each UTC day. A file is replaced whole when its day changes. Times are UTC. `status.json`
+is no table: it says which days are there, and how the runs and the disk stand.
 
 ```sql
 SELECT room_id, sum(participant_minutes) FROM 'room_usage/*.parquet' GROUP BY room_id ORDER BY 2 DESC;

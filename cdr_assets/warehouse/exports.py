@@ -71,7 +71,7 @@ def write_export(connection: Connection, folder: Path, table: Table, day: date, 
     A table with people has a statement `export`, by which they are hashed.
     """
     place = exported_file(folder, table, day)
-    _make_folder(place.parent)
+    make_readable_folder(place.parent)
     unfinished = place.with_suffix(f".{os.getpid()}")
     try:
         if table.has_sql("export") and not people.in_clear:
@@ -118,10 +118,10 @@ def remove_unfinished(folder: Path, table: Table) -> None:
                 (folder / table.name / name).unlink(missing_ok=True)
 
 
-def _make_folder(folder: Path) -> None:
+def make_readable_folder(folder: Path) -> None:
     """Makes the folder so that others can read it. One that exists keeps its permissions."""
     if not folder.exists():
-        _make_folder(folder.parent)
+        make_readable_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         # The umask is 077 while the warehouse is open. What a shared folder passes on, such as its group, stays.
         folder.chmod(folder.stat().st_mode | 0o055)

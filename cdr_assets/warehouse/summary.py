@@ -63,13 +63,17 @@ def _figures(connection: Connection, table: Table, days: Sequence[date]) -> dict
         minutes = {day: row[MINUTES] for day, (row,) in before.items()}
         built = build_log.days_of(connection, table, first, last)
         for day, figures in found.items():
-            figures[RATIO] = _ratio(figures[MINUTES], day, minutes, built)
+            figures[RATIO] = to_same_weekday(figures[MINUTES], day, minutes, built)
     return {
         day: {name: value for name, value in figures.items() if value is not None} for day, figures in found.items()
     }
 
 
-def _ratio(minutes: float, day: date, before: Mapping[date, float], built: Collection[date]) -> float | None:
+def to_same_weekday(minutes: float, day: date, before: Mapping[date, float], built: Collection[date]) -> float | None:
+    """The day's minutes, divided by their mean on the same weekday of the four weeks before. None where that is 0.
+
+    Only days that are `built` count; such a day that is not in `before` has no minutes.
+    """
     same_weekday = [day - timedelta(weeks=number) for number in range(1, WEEKS + 1)]
     known = [before.get(each, 0.0) for each in same_weekday if each in built]
     return round(minutes * len(known) / sum(known), 3) if any(known) else None

@@ -104,6 +104,7 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
     assert (said["requests"], said["retries"]) == (1, 0)
     assert said["seconds"] > 0
     assert said["bytes"] > 100 * len(records)
+    assert said["megabytes"] == round(said["bytes"] / 1e6, 3)
     for table in TABLES:
         # A day before it may have a row, too: a connection can begin before midnight.
         rows = [row for row in read(location.warehouse, table) if row["usage_date"] == DAY]
@@ -842,3 +843,16 @@ def test_a_run_that_is_tried_again_does_the_days_that_are_left(scripted: Locatio
     assert len(script.paths) == 11
     assert scripted.materialized_days("conference_usage") == set(map(str, span))
     assert_exact(scripted.warehouse, [record(f"a-{day}", day, conf_num=None) for day in span])
+
+
+def test_partitions_link_to_their_page_of_the_dashboard(locate: Locate, script: Script) -> None:
+    location = locate({**script.environment, "CDR_DASHBOARD_URL": "https://bi.example/calls/"})
+    script.holds(DAY, record("a", DAY))
+    assert location.run(DAY).success
+    links = {table: location.metadata(table, DAY).get("dashboard") for table in TABLES}
+    days = f"?from={DAY}&to={DAY}"
+    assert {table: link for table, link in links.items() if link} == {
+        "daily_usage": f"https://bi.example/calls/{days}",
+        "room_usage": f"https://bi.example/calls/rooms{days}",
+        "conference_usage": f"https://bi.example/calls/conferences{days}",
+    }

@@ -53,6 +53,8 @@ def test_the_state_changes_with_the_folders_and_the_code(tmp_path: Path) -> None
     assert None not in seen
     assert len(set(seen)) == len(seen)
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "published" / "status.json").touch()
+    (tmp_path / "published" / "status.json.4711").touch()
     assert state(tmp_path, code="b") == seen[-1]
 
 

@@ -16,6 +16,7 @@ import zstandard
 
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.names import STATUS_FILE
 from cdr_assets.warehouse import dictionary
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table
@@ -121,8 +122,9 @@ def check_exports(warehouse: Path, exports: Path) -> None:
         for table in TABLES:
             if table.exported:
                 _check_export(connection, table, exports / table.name)
-    files = (path for path in exports.rglob("*") if path.is_file() and path != exports / dictionary.FILE)
-    others = [path for path in files if path.suffix != ".parquet"]
+    files = (path for path in exports.rglob("*") if path.is_file())
+    known = (exports / dictionary.FILE, exports / STATUS_FILE)
+    others = [path for path in files if path.suffix != ".parquet" and path not in known]
     if others:
         raise Difference(f"files that are no exports: {others[:SHOWN]}")
 
