@@ -14,7 +14,7 @@ from cdr_assets.days import DAY, days_between, describe_days
 from cdr_assets.warehouse.summary import WEEKS, to_same_weekday
 
 RECENT_DAYS = 7
-"""Only days that ended, or ceased to be provisional, so lately are reported: not a history that is fetched at last."""
+"""Only days that ended, or are no longer provisional, since then are reported: not a history that is fetched at last."""
 
 ROOM_AGAIN = 1.1
 """The disk has room again when so many times the limit is free: what comes and goes on it is not worth an alert."""
@@ -133,7 +133,7 @@ def in_words(ratio: float) -> str:
 
 
 def _first(today: date, settling_days: int) -> date:
-    """The oldest day that can have ceased to be provisional lately."""
+    """The oldest day that can have been provisional in the last days."""
     return today - DAY * (RECENT_DAYS + settling_days)
 
 
