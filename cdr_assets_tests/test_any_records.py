@@ -293,6 +293,7 @@ def assert_all_adds_up(zone: LandingZone, connection: Connection, elements: Sequ
         "daily_usage": tables.daily_usage(rows),
         "owner_usage": tables.owner_usage(rows, []),
         "connection_quality": tables.connection_quality(rows),
+        "client_usage": tables.client_usage(rows),
     }.items():
         computed = run(
             connection, f"SELECT * EXCLUDE ({OTHERS_OF[name]}) FROM {name}" if name in OTHERS_OF else f"FROM {name}"

@@ -157,6 +157,7 @@ def test_every_check_says_what_is_true_when_it_is_green() -> None:
         "presence_lies_within_the_conference",
         "daily_usage_adds_up",
         "every_connection_counts_in_the_peak",
+        "client_usage_adds_up",
         "owner_usage_adds_up",
     }
 

@@ -172,6 +172,14 @@ CLIENT_USAGE = Table(
     "of the day. One row per app, client and UTC day. A rerun replaces the day's rows.",
     build=replace_partition,
     sources=(CALL_DETAIL_RECORDS, CONNECTION_QUALITY),
+    checks=(
+        Check(
+            "client_usage_adds_up",
+            "Connections, minutes and ratings of all clients together are those of the day's records.",
+            "Materialize client_usage for these days. If the check still fails, its insert.sql has a fault.",
+            blocking=True,
+        ),
+    ),
 )
 
 OWNER_USAGE = Table(

@@ -18,6 +18,8 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import Any, TypeVar
 
+from cdr_assets.warehouse.clients import client
+
 Row = dict[str, Any]
 Person = tuple[str, str]
 """What the person is known by, and the text."""
@@ -121,6 +123,8 @@ def owner_usage(records: Iterable[Row], rooms: Sequence[Row]) -> list[Row]:
             "app_id": app_id,
             "owner_ref": owner_ref,
             "billing_code": billing_code,
+            "owner_is_in_rooms": owner_ref is not None
+            and any(room["owner_ref"] == owner_ref and is_valid_on(room, day) for room in rooms),
             "conferences": distinct(own, "conf_num"),
             "rooms": distinct(own, "room_id"),
             "participants": count_people(own),
@@ -138,6 +142,7 @@ def connection_quality(records: Iterable[Row]) -> list[Row]:
             "usage_date": record["usage_date"],
             "app_id": text(record["app_id"]),
             "cdr_id": record["cdr_id"],
+            "client": client_of(record),
             "direction": direction,
             "media": medium,
             **{name: first(quality, number, name) for name in ("avg_bitrate", "min_bitrate", "max_bitrate")},
@@ -149,6 +154,39 @@ def connection_quality(records: Iterable[Row]) -> list[Row]:
         for medium in ("video", "audio", "sharing")
         if isinstance(quality := inside(record["stats_quality"], direction, medium), dict)
     ]
+
+
+def client_usage(records: Iterable[Row]) -> list[Row]:
+    """The names of the clients are the project's own."""
+    clients = grouped(records, lambda each: (each["usage_date"], text(each["app_id"]), client_of(each)))
+    return [
+        {
+            "usage_date": day,
+            "app_id": app_id,
+            "client": name,
+            "connections": len(own),
+            "short_connections": sum(
+                each["room_duration_s"] is not None and each["room_duration_s"] < 10 for each in own
+            ),
+            "participant_minutes": sums(own)["participant_minutes"],
+            **ratings(own),
+        }
+        for (day, app_id, name), own in clients.items()
+    ]
+
+
+def ratings(records: Iterable[Row]) -> Row:
+    found = [(row["direction"], row["media"], row["avg_quality"]) for row in connection_quality(records)]
+    counts = Row()
+    for direction, word in (("send", "sent"), ("receive", "received")):
+        for medium in ("video", "audio", "sharing"):
+            good, bad = (found.count((direction, medium, quality)) for quality in ("Good", "Bad"))
+            counts |= {f"{word}_{medium}_rated": good + bad, f"{word}_{medium}_good": good}
+    return counts
+
+
+def client_of(record: Row) -> str | None:
+    return client(record["user_agent"] or "")
 
 
 # Conferences and people
@@ -360,8 +398,11 @@ def owner(record: Row, rooms: Sequence[Row]) -> tuple[str | None, str | None]:
 
 
 def is_valid_for(room: Row, record: Row) -> bool:
-    first_day, last_day = room["valid_from"] or date.min, room["valid_to"] or date.max
-    return bool(room["room_id"] == record["room_id"] and first_day <= record["usage_date"] <= last_day)
+    return bool(room["room_id"] == record["room_id"] and is_valid_on(room, record["usage_date"]))
+
+
+def is_valid_on(room: Row, day: date) -> bool:
+    return bool((room["valid_from"] or date.min) <= day <= (room["valid_to"] or date.max))
 
 
 def inside(json_text: str | None, *path: str) -> Any:

@@ -19,7 +19,7 @@ from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse import dictionary
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table
-from cdr_assets.warehouse.tables import ATTENDANCE, BUILD_LOG, CHECK_FINDINGS, CONFERENCE_USAGE, DAILY_TABLES, TABLES
+from cdr_assets.warehouse.tables import BUILD_LOG, CHECK_FINDINGS, DAILY_TABLES, TABLES
 from cdr_assets_tests import reference
 from cdr_assets_tests.reference import Record, tables
 from cdr_assets_tests.soak.processes import Difference
@@ -92,6 +92,7 @@ def check_tables(warehouse: Path, records: Sequence[Record]) -> None:
             ("attendance", tables.attendance(typed)),
             ("owner_usage", tables.owner_usage(typed, [])),
             ("connection_quality", tables.connection_quality(typed)),
+            ("client_usage", tables.client_usage(typed)),
         ):
             names = sorted(wanted[0]) if wanted else ["usage_date"]
             found = rows(connection, f"SELECT {', '.join(names)} FROM {name}")
@@ -128,15 +129,14 @@ def check_exports(warehouse: Path, exports: Path) -> None:
 
 def _check_export(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> None:
     by_day = defaultdict[date, list[Any]](list)
-    masked = {ATTENDANCE: "* EXCLUDE (participant, user_name)", CONFERENCE_USAGE: "* EXCLUDE (conf_name)"}
-    columns = masked.get(table, "*")
+    # The others are left out or hashed.
+    columns = ", ".join(column.name for column in table.exported_columns if column in table.columns)
     for row in rows(connection, f"SELECT usage_date, {columns} FROM {table.name}"):
         by_day[row[0]].append(row[1:])
     files = {date.fromisoformat(path.stem): path for path in folder.glob("*.parquet")}
     if missing := sorted(set(by_day) - set(files)):
         raise Difference(f"{table.name} has no export of {missing}")
     for day, file in files.items():
-        columns = "* EXCLUDE (participant)" if table is ATTENDANCE else "*"
         found = rows(connection, f"SELECT {columns} FROM read_parquet('{file}')")
         same_rows(str(file), found, by_day[day], f"the table {table.name}")
 

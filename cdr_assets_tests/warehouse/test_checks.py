@@ -63,7 +63,13 @@ def found(connection: Connection, days: list[date] = DAYS) -> dict[str, dict[int
     return counts
 
 
-SUMS = ("room_usage_adds_up", "conference_usage_adds_up", "daily_usage_adds_up", "owner_usage_adds_up")
+SUMS = (
+    "room_usage_adds_up",
+    "conference_usage_adds_up",
+    "daily_usage_adds_up",
+    "client_usage_adds_up",
+    "owner_usage_adds_up",
+)
 """Each compares its table with the records of the day."""
 
 INSERT = "INSERT INTO call_detail_records BY NAME SELECT * REPLACE ('{new}'::DATE AS usage_date) "
@@ -188,6 +194,18 @@ CHANGES = {
         f"UPDATE daily_usage SET peak_connections = 0 WHERE usage_date = '{DAYS[0]}'",
         {"every_connection_counts_in_the_peak": {0: 1}},
     ),
+    "a client gone": (
+        f"DELETE FROM client_usage WHERE usage_date = '{DAYS[3]}'",
+        {"client_usage_adds_up": {3: 1}},
+    ),
+    "a client of another app": (
+        f"UPDATE client_usage SET app_id = 'other' WHERE usage_date = '{DAYS[3]}'",
+        {"client_usage_adds_up": {3: 2}},
+    ),
+    "a rating that no record has": (
+        f"UPDATE client_usage SET received_video_rated = 1 WHERE usage_date = '{DAYS[2]}'",
+        {"client_usage_adds_up": {2: 1}},
+    ),
     "an owner gone": (
         f"DELETE FROM owner_usage WHERE usage_date = '{DAYS[3]}'",
         {"owner_usage_adds_up": {3: 1}},
@@ -229,6 +247,7 @@ BY_HAND = {
     "presence_lies_within_the_conference": "UPDATE attendance SET presence_minutes = 9",
     "daily_usage_adds_up": "UPDATE daily_usage SET billable_minutes = 9",
     "every_connection_counts_in_the_peak": "UPDATE daily_usage SET peak_connections = 0",
+    "client_usage_adds_up": "UPDATE client_usage SET sent_audio_rated = 9",
     "owner_usage_adds_up": "UPDATE owner_usage SET billable_minutes = 9",
 }
 

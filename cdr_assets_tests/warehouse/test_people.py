@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
 
@@ -11,12 +13,18 @@ import duckdb
 import pytest
 
 from cdr_assets.database import WarehouseError
+from cdr_assets.days import days_between
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.warehouse.build import Warehouse
-from cdr_assets.warehouse.people import people_key
-from cdr_assets.warehouse.tables import DAILY_TABLES, TABLES
+from cdr_assets.warehouse.exports import write_export
+from cdr_assets.warehouse.people import PeopleInExports, people_key
+from cdr_assets.warehouse.rooms import RoomsFile
+from cdr_assets.warehouse.table import Facts
+from cdr_assets.warehouse.tables import DAILY_TABLES, RECORD_CHANGES, TABLES
 from cdr_assets_tests.expected import exported, in_order, read
 from cdr_assets_tests.reference import Record
-from cdr_assets_tests.warehouse.landed import Landed, build, land
+from cdr_assets_tests.warehouse.landed import Landed, build, land, land_in
 
 DAY = date(2026, 11, 2)
 REF, BOTH, NAME = "ref-of-somebody", "Svetlana Bothnames", "Nameonly Person"
@@ -75,6 +83,107 @@ def test_no_person_is_in_any_byte_of_the_exports(folder: Path) -> None:
         assert [secret for secret in secrets for part in parts if secret in part] == [], file
 
 
+def test_nobody_of_a_month_is_in_any_value_of_the_exports(tmp_path: Path) -> None:
+    days = days_between(date(2026, 10, 1), date(2026, 10, 30))
+    zone, warehouse = LandingZone(tmp_path), Warehouse(tmp_path / "cdr.duckdb")
+    sandbox = Settings(connections=60)
+    for number, day in enumerate(days, start=1):
+        newest = records_of_day(sandbox, day)
+        # Every field that can name somebody is restated once.
+        older = [{**each, "user": {**each["user"], "name": f"Former {each['user']['name']}"}} for each in newest[:20]]
+        land_in(zone, day, number, older)
+        land_in(zone, day, 100 + number, newest)
+    with warehouse.connect() as connection:
+        list(warehouse.build_days(connection, days, DAILY_TABLES, zone))
+    records = read(tmp_path / "cdr.duckdb", "call_detail_records")
+    telling = ("user_ref", "user_name", "user_ip", "user_agent", "conf_name", "sigserver_ip")
+    secrets = {row[column] for row in records for column in telling if row[column]}
+    secrets |= {f"Former {row['user_name']}" for row in records}
+    secrets |= {
+        name for row in records if row["room_details"] for name in [json.loads(row["room_details"]).get("name")] if name
+    }
+    assert len(secrets) > 100
+    changed = exported(tmp_path / "published", "record_changes")
+    assert {row["field"] for row in changed} == {"user.name"}
+    pattern = re.compile("|".join(map(re.escape, sorted(secrets))))
+    tables = [table.name for table in TABLES if table.exported]
+    for name in tables:
+        for row in exported(tmp_path / "published", name):
+            texts = [str(value) for value in row.values() if isinstance(value, str)]
+            assert [text for text in texts if pattern.search(text)] == [], name
+    assert len(exported(tmp_path / "published", "call_detail_records")) == len(records)
+
+
+FIELDS = {
+    # As EnableX names it: how the export names it, and whether it has the values.
+    "room.duration": ("room.duration", True),
+    "usage.published_minutes": ("usage.published_minutes", True),
+    "user.name": ("user.name", False),
+    "user.ref": ("user.ref", False),
+    "user.name.of_the.mother": ("user.name", False),
+    "sigserver.ip": ("sigserver.ip", False),
+    "room.room_details.name": ("room.room_details", False),
+    "stats_quality.send.video.avg_bitrate": ("stats_quality", False),
+    "user.Svetlana Bothnames": ("another", False),
+    "Svetlana Bothnames": ("another", False),
+    "room.durations": ("another", False),
+    "priceless": ("another", False),
+}
+
+
+def test_an_exported_change_says_no_more_than_that_a_field_changed_if_it_can_name_somebody(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "cdr.duckdb")
+    build(warehouse, DAY, [land(tmp_path, "1", CALLS)])
+    with warehouse.connect() as connection:
+        for number, field in enumerate(FIELDS):
+            connection.execute(
+                "INSERT INTO record_changes BY NAME "
+                "SELECT $day::DATE AS usage_date, $id AS cdr_id, $field AS field, 'b' AS before, 'a' AS after",
+                {"day": str(DAY), "id": str(number), "field": field},
+            )
+        write_export(
+            connection, tmp_path / "out", RECORD_CHANGES, DAY, PeopleInExports(tmp_path / "people.key")
+        ).put_in_place()
+    found = {[*FIELDS][int(row["cdr_id"])]: row for row in exported(tmp_path / "out", "record_changes")}
+    assert {field: (row["field"], (row["before"], row["after"])) for field, row in found.items()} == {
+        field: (name, ("b", "a") if has_values else (None, None)) for field, (name, has_values) in FIELDS.items()
+    }
+
+
+def test_an_exported_finding_has_no_sample_and_no_note(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "cdr.duckdb")
+    build(warehouse, DAY, [land(tmp_path, "1", [call("1", "X", ref=REF) | {"sip": BOTH}])])
+    (finding,) = read(tmp_path / "cdr.duckdb", "check_findings")
+    assert finding["sample"]
+    (shown,) = exported(tmp_path / "published", "check_findings")
+    assert shown == {name: value for name, value in finding.items() if name not in ("sample", "note")}
+
+
+def test_a_record_has_the_person_that_attendance_has(folder: Path) -> None:
+    def people(table: str) -> Counter[tuple[str, str, str, str]]:
+        rows = exported(folder / "published", table)
+        return Counter(
+            (row["conf_num"], row["participant_known_by"], row["participant"], row["client"]) for row in rows
+        )
+
+    in_records, in_attendance = people("call_detail_records"), people("attendance")
+    assert {*in_records} == {*in_attendance}
+    assert in_records.total() == len(CALLS)
+
+
+def test_an_owner_is_shown_only_if_the_file_of_rooms_names_it_and_has_the_hash_of_the_person(tmp_path: Path) -> None:
+    rooms = tmp_path / "rooms.csv"
+    rooms.write_text("room_id,room_name,owner_ref,billing_code,valid_from,valid_to\nother,,ward,,,\n")
+    warehouse = Warehouse(tmp_path / "cdr.duckdb", facts=Facts(RoomsFile(rooms), is_provisional=lambda day: False))
+    records = [call(str(number), "X", ref=REF) for number in range(1, 5)]
+    for record, owner in zip(records, (REF, "ward", "ward", None), strict=True):
+        record["room"]["room_details"] = {"owner_ref": owner}
+    build(warehouse, DAY, [land(tmp_path, "1", records)])
+    found = {row["owner_ref"]: row["connections"] for row in exported(tmp_path / "published", "owner_usage")}
+    (person,) = {row["participant"] for row in exported(tmp_path / "published", "attendance")}
+    assert found == {person: 1, "ward": 2, None: 1}
+
+
 @pytest.mark.parametrize(("name", "hidden"), [("attendance", "user_name"), ("conference_usage", "conf_name")])
 def test_the_columns_of_the_export_are_those_of_the_table_without_the_name(
     folder: Path, name: str, hidden: str
@@ -114,7 +223,7 @@ def test_the_key_decides_the_hashes_and_stays_the_same(tmp_path: Path) -> None:
     assert hashes("other") == first, "who restores a data folder has the same people"
 
 
-WITH_PEOPLE = {"attendance", "conference_usage"}
+WITH_PEOPLE = {"call_detail_records", "record_changes", "conference_usage", "attendance", "owner_usage"}
 
 
 def not_built(warehouse: Warehouse) -> set[str]:
@@ -149,7 +258,7 @@ def test_exports_show_people_only_while_somebody_chose_it(tmp_path: Path) -> Non
         assert not_built(warehouse) >= WITH_PEOPLE
         build_what_is_due(warehouse, file)
         assert not_built(warehouse) == set()
-        for name in WITH_PEOPLE:
+        for name in WITH_PEOPLE - {"record_changes", "owner_usage"}:
             in_file, in_table = exported(tmp_path / "published", name), read(tmp_path / "cdr.duckdb", name)
             assert (in_order(in_file) == in_order(in_table)) is in_clear, name
 

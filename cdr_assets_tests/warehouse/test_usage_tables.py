@@ -48,6 +48,7 @@ CASES = {
         lambda records: tables.owner_usage(records, ROOMS), ("usage_date", "app_id", "owner_ref", "billing_code")
     ),
     "connection_quality": Case(tables.connection_quality, ("cdr_id", "direction", "media")),
+    "client_usage": Case(tables.client_usage, ("usage_date", "app_id", "client")),
 }
 
 

@@ -6,7 +6,7 @@ WITH used AS (
         nullif(app_id, '') AS app_id,
         client,
         count(*) AS connections,
-        count_if(room_duration_s < 10) AS short_connections,
+        coalesce(count_if(room_duration_s < 10), 0) AS short_connections,
         minutes(coalesce(sum(room_duration_s), 0)) AS participant_minutes
     FROM call_detail_records
     LEFT JOIN clients USING (user_agent)
