@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Response, expect
 
 from cdr_assets.cli import _free_port as free_port
 from cdr_assets_tests import MEASURED
@@ -37,15 +38,22 @@ class Visit:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.troubles.append(f"exception: {error}"))
         page.on("request", self._on_request)
+        page.on("response", self._on_response)
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        # What was not found is told by its address instead.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
             self.troubles.append(f"console {message.type}: {message.text}")
 
     def _on_request(self, request: Request) -> None:
         socket = self._root.replace("http", "ws")
         if not request.url.startswith((self._root, socket, *LOCAL)):
             self.troubles.append(f"request to {request.url}")
+
+    def _on_response(self, response: Response) -> None:
+        # Streamlit looks for itself below each page first.
+        if response.status >= 400 and not re.search(r"/\w+/_stcore/", response.url):
+            self.troubles.append(f"{response.status} for {response.url}")
 
     def open(self, path: str = "") -> None:
         """Opens a page of the dashboard, and waits until it is drawn."""
