@@ -5,7 +5,7 @@ PIP := -m pip install --quiet --constraint constraints.txt
 # The tests that say what the SQL means, without those that are about processes.
 SQL_TESTS := $(addprefix cdr_assets_tests/,test_any_records.py $(addprefix warehouse/test_,checks.py daily_usage.py partitions.py schema.py))
 
-.PHONY: demo dev test bench soak
+.PHONY: demo dev dashboard test bench soak
 
 # Seven days from the sandbox into DuckDB, and a look at them.
 demo: .venv/installed
@@ -14,6 +14,10 @@ demo: .venv/installed
 # The Dagster UI and daemon: on the account if its credentials are set, else on the sandbox.
 dev: .venv/installed
 	@exec $(BIN)/cdr-assets dev
+
+# Pages over the Parquet copies, in the browser: on the account's data, else on that of the sandbox.
+dashboard: .venv/installed-dashboard
+	@exec $(BIN)/cdr-assets dashboard
 
 # Lint, types, tests. The SQL also runs on the oldest DuckDB that is supported.
 test: .venv/installed-test .venv/duckdb-1.5
@@ -42,6 +46,11 @@ soak: .venv/installed-test
 .venv/duckdb-1.5: .venv/bin/python
 	@echo "Installing DuckDB 1.5 into $@"
 	@$(BIN)/python -m pip install --quiet --no-deps --target $@ "duckdb==1.5.*"
+
+.venv/installed-dashboard: .venv/installed
+	@echo "Installing the dashboard's packages into .venv"
+	@$(BIN)/python $(PIP) --editable ".[dashboard]"
+	@touch $@
 
 .venv/installed-test: .venv/installed
 	@echo "Installing the tools of the tests into .venv"

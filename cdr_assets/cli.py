@@ -19,10 +19,14 @@ import click
 from filelock import FileLock, Timeout
 
 from cdr_assets import processes
+from cdr_assets.reports.dashboard.launch import command as dashboard_command
+from cdr_assets.reports.dashboard.launch import missing_packages
+from cdr_assets.reports.dashboard.settings import DashboardSettings
 
 MODULE = "cdr_assets.definitions"
 CREDENTIALS = ("ENABLEX_APP_ID", "ENABLEX_APP_KEY")
 UI_PORT = 3000
+DASHBOARD_PORT = 8501
 ACCOUNT_FOLDERS = {"DAGSTER_HOME": ".dagster", "CDR_DATA_DIR": "data"}
 SANDBOX_FOLDERS = {"DAGSTER_HOME": "sandbox-data/dagster", "CDR_DATA_DIR": "sandbox-data/cdr"}
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -68,7 +72,7 @@ def demo() -> None:
 @main.command()
 @click.option("--port", type=int, help=f"Port of the UI.  [default: {UI_PORT}, or a free one if that is taken]")
 def dev(port: int | None) -> None:
-    """Run the Dagster UI and daemon: on the account, or on the sandbox if no credentials are set."""
+    """Run the Dagster UI and daemon, and the dashboard: on the account, or on the sandbox if no credentials are set."""
     missing = missing_credentials(os.environ)
     if missing:
         with _sandbox_environment(os.environ) as environment:
@@ -89,11 +93,26 @@ def _dev(environment: dict[str, str], where: str, port: int | None) -> int:
         port = port or UI_PORT
         environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
         _say_where(environment, where, environment["CDR_UI_URL"])
+        beside = _dashboard_of_dev(environment, port)
         module = {"python_module": {"module_name": MODULE, "location_name": location_name(environment)}}
         workspace = write_workspace(home, module)
         return processes.run(
-            processes.console_script("dg", "dev", "--workspace", str(workspace), "--port", str(port)), environment
+            processes.console_script("dg", "dev", "--workspace", str(workspace), "--port", str(port)),
+            environment,
+            beside,
         )
+
+
+def _dashboard_of_dev(environment: dict[str, str], ui_port: int) -> list[list[str]]:
+    """The command of the dashboard, and none where it cannot run. Says where it is, or why it is not."""
+    if reason := _why_no_dashboard(environment):
+        click.echo(f"No dashboard: {reason}")
+        return []
+    is_taken = ui_port == DASHBOARD_PORT or not is_free("127.0.0.1", DASHBOARD_PORT)
+    port = _free_port() if is_taken else DASHBOARD_PORT
+    click.echo(f"Dashboard: http://localhost:{port}")
+    environment.setdefault("CDR_DASHBOARD_URL", f"http://localhost:{port}")
+    return [dashboard_command("127.0.0.1", port)]
 
 
 @main.command()
@@ -148,6 +167,37 @@ def _serve(environment: dict[str, str], home: Path, code_socket: Path, host: str
             ),
         )
         services.wait()
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the dashboard.")
+@click.option("--port", type=int, default=DASHBOARD_PORT, show_default=True, help="Port of the dashboard.")
+def dashboard(host: str, port: int) -> None:
+    """Show who used the account, when and how well, as pages over the Parquet copies, until SIGTERM or Ctrl-C.
+
+    Needs no credentials. It reads the sandbox's data where there is no other.
+    """
+    environment = {**os.environ, "CDR_DATA_DIR": str(_folder_to_read(os.environ))}
+    if reason := _why_no_dashboard(environment):
+        raise click.ClickException(reason)
+    if not is_free(host, port):
+        raise click.ClickException(
+            f"{host}:{port} cannot be opened for the dashboard: choose another with --host or --port"
+        )
+    click.echo(f"Data: {environment['CDR_DATA_DIR']}\nDashboard: http://{host}:{port}")
+    command = dashboard_command(host, port)
+    os.execve(command[0], command, environment)
+
+
+def _why_no_dashboard(environment: Mapping[str, str]) -> str | None:
+    """Why the dashboard cannot be started, with the remedy; None if it can."""
+    if missing := missing_packages():
+        return f"{' and '.join(missing)} must be installed first: pip install 'cdr_assets[dashboard]'"
+    try:
+        DashboardSettings.read(environment)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @main.command()

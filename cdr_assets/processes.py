@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.metadata import entry_points
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -41,8 +41,8 @@ def python_function(name: str, module: str, function: str, *arguments: str) -> l
     return [sys.executable, "-c", call, *arguments]
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Runs `command` to its end, and passes signals on to it.
+def run(command: Sequence[str], environment: Mapping[str, str], beside: Sequence[Sequence[str]] = ()) -> int:
+    """Runs `command` to its end, and passes signals on to it. The commands in `beside` run until then.
 
     Returns its exit code, or 128 + N if signal N ended it; 126 or 127 if it cannot be run.
     """
@@ -57,16 +57,19 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, forward)
-    try:
-        # In its own session the command gets a terminal's Ctrl-C once, from here, and not a second time from the
-        # terminal: a second one makes many programs give up an orderly stop.
-        process = subprocess.Popen(command, env=environment, start_new_session=True)
-    except OSError as error:
-        print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
-        return 127 if isinstance(error, FileNotFoundError) else 126
-    for missed in early:
-        forward(missed, None)
-    code = process.wait()
+    with ExitStack() as stack:
+        for each in beside:
+            stack.callback(_stop, _start_service(each, environment))
+        try:
+            # In its own session the command gets a terminal's Ctrl-C once, from here, and not a second time from the
+            # terminal: a second one makes many programs give up an orderly stop.
+            process = subprocess.Popen(command, env=environment, start_new_session=True)
+        except OSError as error:
+            print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+            return 127 if isinstance(error, FileNotFoundError) else 126
+        for missed in early:
+            forward(missed, None)
+        code = process.wait()
     return code if code >= 0 else 128 - code
 
 
@@ -94,19 +97,11 @@ class Services:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for process in reversed(self._processes.values()):
-            _signal_group(process, signal.SIGTERM)
-            try:
-                process.wait(max(deadline - time.monotonic(), 0))
-            except subprocess.TimeoutExpired:
-                _signal_group(process, signal.SIGKILL)
-                process.wait()
+            _stop(process, deadline - time.monotonic())
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Starts a service. Its whole output goes to standard output."""
-        # In its own session it does not hear a terminal's Ctrl-C, which would stop all of them at once.
-        process = subprocess.Popen(
-            command, env=self._environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        process = _start_service(command, self._environment)
         self._processes[name] = process
         Thread(target=self._watch, args=(name, process), name=f"watch {name}", daemon=True).start()
 
@@ -128,6 +123,23 @@ class Services:
     def _watch(self, name: str, process: subprocess.Popen[bytes]) -> None:
         process.wait()
         self._events.put(name)
+
+
+def _start_service(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # In its own session it does not hear a terminal's Ctrl-C, which would stop all of them at once.
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def _stop(process: subprocess.Popen[bytes], timeout_s: float | None = None) -> None:
+    """Ends the process and its children: with SIGTERM, and after the timeout with SIGKILL."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S if timeout_s is None else max(timeout_s, 0))
+    except subprocess.TimeoutExpired:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
 
 
 def _signal_group(process: subprocess.Popen[bytes], signal_number: int) -> None:

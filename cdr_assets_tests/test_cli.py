@@ -194,6 +194,22 @@ def test_a_folder_that_the_sandbox_cannot_make_is_named(tmp_path: Path) -> None:
     assert f"CDR_DATA_DIR {tmp_path}/file/data cannot be used: Not a directory" in result.output
 
 
+@pytest.mark.parametrize("rate", ["free", "-1", "nan"])
+def test_a_rate_that_is_no_number_is_named_before_the_dashboard_starts(rate: str) -> None:
+    result = invoke("dashboard", environment={"CDR_RATE_PER_MINUTE": rate})
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: CDR_RATE_PER_MINUTE is '{rate}': give the cost of one participant minute, for example 0.004\n"
+    )
+
+
+def test_a_dashboard_whose_packages_are_missing_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "streamlit", None)
+    result = invoke("dashboard")
+    assert result.exit_code == 1
+    assert result.output == "Error: streamlit must be installed first: pip install 'cdr_assets[dashboard]'\n"
+
+
 # DAGSTER_HOME
 
 
@@ -297,6 +313,7 @@ def test_the_wheel_runs_the_demo_and_later_commands_in_an_empty_folder(
     warehouse = tmp_path / SANDBOX_DATA / "cdr.duckdb"
     assert f"The tables are in {warehouse}" in said
     assert "cdr-assets dev" in said
+    assert "cdr-assets dashboard" in said
     counts = "SELECT usage_date::VARCHAR, count(*), count(DISTINCT conf_num) FROM call_detail_records GROUP BY ALL"
     with duckdb.connect(warehouse, read_only=True) as connection:
         connections = {day: count for day, count, _ in connection.execute(counts).fetchall()}
@@ -380,12 +397,23 @@ def test_a_demo_that_fails_shows_what_the_job_said(tmp_path: Path, capsys: pytes
 def locations(port: int) -> dict[str, str]:
     """The code locations of the UI on that port, with their state."""
     query = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
-    with requests.Session() as session:
-        # The webserver says that it serves shortly before it does.
-        session.mount("http://", HTTPAdapter(max_retries=Retry(connect=8, backoff_factor=0.1)))
+    with patient_session() as session:
         answer = session.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=PATIENCE_S)
     entries: list[dict[str, Any]] = answer.json()["data"]["workspaceOrError"]["locationEntries"]
     return {entry["name"]: entry["loadStatus"] for entry in entries}
+
+
+def health(url: str) -> str:
+    """What the dashboard says of itself."""
+    with patient_session() as session:
+        return session.get(f"{url}/_stcore/health", timeout=PATIENCE_S).text
+
+
+def patient_session() -> requests.Session:
+    """Waits for a server that says where it is before it is there."""
+    session = requests.Session()
+    session.mount("http://", HTTPAdapter(max_retries=Retry(connect=12, backoff_factor=0.1, backoff_max=2)))
+    return session
 
 
 def processes_on(home: Path) -> list[int]:
@@ -410,16 +438,70 @@ def test_without_credentials_dev_says_that_it_runs_on_the_sandbox_and_finds_a_fr
         url = line_with(process, "Port 3000 is taken").rpartition(" ")[2]
         said = line_with(process, "On the sandbox")
         assert "ENABLEX_APP_ID and ENABLEX_APP_KEY are not set" in said
+        dashboard = line_with(process, "Dashboard: ").rpartition(" ")[2]
         line_with(process, "Serving dagster-webserver")
         port = int(url.rpartition(":")[2])
         assert locations(port) == {"cdr_assets-sandbox": "LOADED"}
+        assert health(dashboard) == "ok"
         if sys.platform == "linux":
             (home,) = tmp_path.glob(str(SANDBOX_HOME))
             for pid in processes_on(home):
-                assert f"CDR_UI_URL={url}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                given = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                assert {f"CDR_UI_URL={url}".encode(), f"CDR_DASHBOARD_URL={dashboard}".encode()} <= set(given)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
+        if sys.platform == "linux":
+            assert processes_on(home) == []
+
+
+def test_dev_runs_without_the_dashboard_where_its_packages_are_missing(start: Start) -> None:
+    hidden = COMMAND[2].replace("from", "import sys; sys.modules['openpyxl'] = None; from")
+    process = start(sys.executable, "-c", hidden, "dev", "--port", str(free_port()), CDR_START_DATE=str(yesterday()))
+    said = line_with(process, "dashboard")
+    assert said == "No dashboard: openpyxl must be installed first: pip install 'cdr_assets[dashboard]'"
+    line_with(process, "Launching Dagster services")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_the_dashboard_runs_until_it_is_told_to_stop(
+    start: Start, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    (tmp_path / SANDBOX_DATA).mkdir(parents=True)
+    port = str(free_port())
+    process = start(*COMMAND, "dashboard", "--port", port)
+    assert line_with(process, "Data: ") == f"Data: {tmp_path / SANDBOX_DATA}"
+    assert line_with(process, "Dashboard: ") == f"Dashboard: http://127.0.0.1:{port}"
+    assert health(f"http://127.0.0.1:{port}") == "ok"
+    if sys.platform == "linux":
+        given = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        assert f"CDR_DATA_DIR={tmp_path / SANDBOX_DATA}".encode() in given
+    second = invoke("dashboard", "--port", port)
+    assert second.exit_code == 1
+    assert f"127.0.0.1:{port} cannot be opened for the dashboard" in second.output
+    process.send_signal(signal_number)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said
+    assert cli.is_free("127.0.0.1", int(port))
+
+
+BESIDE = """
+import sys
+from cdr_assets.processes import run
+sys.exit(run(["/bin/sh", "-c", sys.argv[1]], {}, [["/bin/sh", "-c", word] for word in sys.argv[2:]]))
+"""
+
+
+@pytest.mark.parametrize(("last", "code"), [("exit 3", 3), ("kill -9 $$", 128 + 9)])
+def test_what_runs_beside_a_command_ends_with_it(start: Start, tmp_path: Path, last: str, code: int) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    beside = service("companion").partition("=")[2]
+    process = start(sys.executable, "-c", BESIDE, f"read line <fifo; {last}", beside)
+    assert line_with(process, "") == "companion is up"
+    (tmp_path / "fifo").write_text("now\n")
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert said == "companion stops\n"
+    assert process.returncode == code
 
 
 def test_a_service_runs_until_it_is_told_to_stop_and_leaves_no_process(start: Start, tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def run_demo(environment: Mapping[str, str], daily_job: Sequence[str]) -> int:
         print(f"{warehouse} cannot be read now: {error}", file=sys.stderr)
         return 1
     print(f"The tables are in {warehouse}")
+    print("Pages over them: cdr-assets dashboard (in a checkout: make dashboard)")
     print("The Dagster UI on the same data: cdr-assets dev (in a checkout: make dev)")
     return 0
 

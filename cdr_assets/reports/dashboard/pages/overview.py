@@ -14,6 +14,7 @@ from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import RATE, settings
 from cdr_assets.reports.dashboard.state import days_with_data, period, rows
 
+HEIGHT = 280
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 
 
@@ -134,7 +135,7 @@ def _hours(chosen: Period) -> None:
             color=alt.Color("minutes:Q", title="participant minutes", legend=alt.Legend(orient="bottom")),
             tooltip=["day", "hour", alt.Tooltip("minutes", title="participant minutes", format=",.1f")],
         )
-        .properties(height=280)
+        .properties(height=HEIGHT)
     )
     st.altair_chart(chart)
     st.caption("Participant minutes of the conferences that began in each hour, all weeks of the period together.")
