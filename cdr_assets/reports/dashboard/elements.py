@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
 
 NONE = "\N{EN DASH}"
+
+_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 class Figure(NamedTuple):
@@ -51,6 +55,43 @@ def change(value: Any, before: Any) -> str | None:
 def is_missing(value: Any) -> bool:
     """Whether it is no value: None, NaN or NaT."""
     return value is None or (not isinstance(value, (str, Decimal)) and bool(pd.isna(value)))
+
+
+def plain(text: object, most: int = 100) -> str:
+    """The text as Markdown that shows it as it is, on one line, cut after `most` characters."""
+    return _MARKDOWN.sub(r"\\\1", cut(" ".join(str(text).split()), most))
+
+
+def cut(text: str, most: int = 100) -> str:
+    """The text, cut after `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def minutes_column(label: str, *, help: str | None = None) -> Any:
+    """A column of minutes in a table."""
+    return st.column_config.NumberColumn(label, format="%,.1f", help=help)
+
+
+def count_column(label: str, *, help: str | None = None) -> Any:
+    """A column of whole numbers in a table."""
+    return st.column_config.NumberColumn(label, format="%,d", help=help)
+
+
+def time_column(label: str, *, help: str | None = None) -> Any:
+    """A column of moments in a table."""
+    return st.column_config.DatetimeColumn(label, format="YYYY-MM-DD HH:mm:ss", help=help)
+
+
+def link(page: str, **query: object) -> str:
+    """The address of a page of the dashboard, as other pages link to it."""
+    return f"{page}?{urlencode(query)}"
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows one by one, with None for what is missing."""
+    return [
+        {name: None if is_missing(value) else value for name, value in row.items()} for row in rows.to_dict("records")
+    ]
 
 
 def downloads(rows: pd.DataFrame, name: str) -> None:
