@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from cdr_assets.database import Connection, run
+from cdr_assets.reports.meeting import who_met
 from cdr_assets.warehouse.people import PeopleInExports
 
 TICKS = 5
@@ -59,7 +60,11 @@ def find_conferences(connection: Connection, conf_num: str, people: PeopleInExpo
 def page(conf_num: str, conferences: Sequence[Conference], people: PeopleInExports, is_sandbox: bool) -> str:
     """The page as HTML. Every text in it is escaped."""
     return _template().render(
-        conf_num=conf_num, conferences=conferences, in_clear=people.in_clear, is_sandbox=is_sandbox
+        conf_num=conf_num,
+        conferences=conferences,
+        in_clear=people.in_clear,
+        is_sandbox=is_sandbox,
+        who_met=who_met,
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
@@ -76,6 +77,23 @@ def minutes_column(label: str, *, help: str | None = None) -> Any:
 def count_column(label: str, *, help: str | None = None) -> Any:
     """A column of whole numbers in a table."""
     return st.column_config.NumberColumn(label, format="%,d", help=help)
+
+
+def time_column(label: str, *, help: str | None = None) -> Any:
+    """A column of moments in a table."""
+    return st.column_config.DatetimeColumn(label, format="YYYY-MM-DD HH:mm:ss", help=help)
+
+
+def link(page: str, **query: object) -> str:
+    """The address of a page of the dashboard, as other pages link to it."""
+    return f"{page}?{urlencode(query)}"
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows one by one, with None for what is missing."""
+    return [
+        {name: None if is_missing(value) else value for name, value in row.items()} for row in rows.to_dict("records")
+    ]
 
 
 def downloads(rows: Callable[[], pd.DataFrame], name: str) -> None:

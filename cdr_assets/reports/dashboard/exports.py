@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import cache
@@ -16,8 +16,13 @@ import pandas as pd
 
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.warehouse.exports import FileStamp, exported_file, exported_files
-from cdr_assets.warehouse.table import Table, read_sql
+from cdr_assets.warehouse.table import Column, Table, read_sql
 from cdr_assets.warehouse.tables import TABLES
+
+_PEOPLE_IN_CLEAR = {
+    "participant_known_by": "known_by(person(user_ref, user_name, cdr_id))",
+    "participant": "person(user_ref, user_name, cdr_id)[2:]",
+}
 
 EXPORTED = tuple(table for table in TABLES if table.exported)
 
@@ -65,7 +70,7 @@ class Exports:
             try:
                 connection.execute(read_sql("macros"))
                 for table in _tables_in(text):
-                    connection.execute(self._view(table, period))
+                    self._make_view(connection, table, period)
                 yield connection
             except duckdb.Error as error:
                 raise UnreadableExports(
@@ -73,16 +78,17 @@ class Exports:
                     "again, and it is written anew."
                 ) from error
 
-    def _view(self, table: Table, period: Period | None) -> str:
-        days = sorted(self._files(table, period))
-        if days:
-            found = ", ".join(_quoted(exported_file(self.folder, table, day)) for day in days)
+    def _make_view(self, connection: duckdb.DuckDBPyConnection, table: Table, period: Period | None) -> None:
+        files = [_quoted(exported_file(self.folder, table, day)) for day in sorted(self._files(table, period))]
+        if files:
             # Files of different versions may lie side by side until the sensors have written all again.
-            rows = f"SELECT * FROM read_parquet([{found}], union_by_name = true)"
+            source = f"FROM read_parquet([{', '.join(files)}], union_by_name = true)"
+            absent = _absent_columns(connection, table, [f"FROM read_parquet({files[-1]})", source])
+            rows = f"SELECT {', '.join(['*', *map(_in_clear, absent)])} {source}"
         else:
             columns = ", ".join(f"NULL::{column.type} AS {column.name}" for column in table.exported_columns)
             rows = f"SELECT {columns} WHERE false"
-        return f"CREATE OR REPLACE TEMP VIEW {table.name} AS {rows}"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS {rows}")
 
     def _files(self, table: Table, period: Period | None) -> dict[date, FileStamp]:
         found = exported_files(self.folder, table)
@@ -97,6 +103,22 @@ def read_statement(name: str) -> str:
 
 def _tables_in(text: str) -> list[Table]:
     return [table for table in EXPORTED if re.search(rf"\b{table.name}\b", text)]
+
+
+def _absent_columns(connection: duckdb.DuckDBPyConnection, table: Table, sources: Sequence[str]) -> list[Column]:
+    """The exported columns that none of the sources has."""
+    absent = list(table.exported_columns)
+    # The newest file alone has them as a rule, and is faster asked than all of them.
+    for source in sources:
+        if absent:
+            there = {name for name, *_ in connection.execute(f"DESCRIBE {source}").fetchall()}
+            absent = [column for column in absent if column.name not in there]
+    return absent
+
+
+def _in_clear(column: Column) -> str:
+    """A column that is not there, as the exports have it that show people in clear."""
+    return f"{_PEOPLE_IN_CLEAR.get(column.name, 'NULL')}::{column.type} AS {column.name}"
 
 
 def _quoted(file: Path) -> str:

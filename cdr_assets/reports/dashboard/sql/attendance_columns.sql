@@ -1,0 +1,2 @@
+-- No row of attendance, with its columns.
+SELECT * FROM attendance LIMIT 0;
