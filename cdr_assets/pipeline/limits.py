@@ -14,7 +14,7 @@ from cdr_assets.days import DAY, days_between, describe_days
 from cdr_assets.warehouse.summary import WEEKS, to_same_weekday
 
 RECENT_DAYS = 7
-"""Only days that ended, or are no longer provisional, since then are reported: not a history that is fetched at last."""
+"""Only days that ended, or stopped being provisional, in so many days are reported: not a history that is late."""
 
 ROOM_AGAIN = 1.1
 """The disk has room again when so many times the limit is free: what comes and goes on it is not worth an alert."""

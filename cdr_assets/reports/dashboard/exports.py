@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import cache
@@ -25,6 +25,9 @@ _PEOPLE_IN_CLEAR = {
 }
 
 EXPORTED = tuple(table for table in TABLES if table.exported)
+
+
+TRIES = 5
 
 
 class UnreadableExports(Exception):
@@ -57,6 +60,17 @@ class Exports:
 
         `$first_date` and `$last_date` are the period's ends. A DECIMAL is a Decimal. Raises UnreadableExports.
         """
+        for _ in range(TRIES - 1):
+            before = self.stamps(statement, period)
+            try:
+                return self._query(statement, period, parameters)
+            except UnreadableExports:
+                # DuckDB opens a file several times, and a run may have replaced it in between.
+                if self.stamps(statement, period) == before:
+                    raise
+        return self._query(statement, period, parameters)
+
+    def _query(self, statement: str, period: Period | None, parameters: Mapping[str, Any]) -> pd.DataFrame:
         text = read_statement(statement)
         ends = {"first_date": period.first, "last_date": period.last} if period else {}
         named = {name: value for name, value in {**parameters, **ends}.items() if re.search(rf"\${name}\b", text)}
@@ -74,8 +88,9 @@ class Exports:
                 yield connection
             except duckdb.Error as error:
                 raise UnreadableExports(
-                    f"A Parquet file below {self.folder} cannot be read: {error}. Materialize the day of that file "
-                    "again, and it is written anew."
+                    # What follows the empty line repeats the statement.
+                    f"A Parquet file below {self.folder} cannot be read: {str(error).partition(chr(10) * 2)[0]}. "
+                    "Materialize the day of that file, and it is written again."
                 ) from error
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: Table, period: Period | None) -> None:

@@ -173,7 +173,18 @@ def test_a_damaged_status_is_none(text: str, copied: Path, monkeypatch: pytest.M
         assert "cdr-assets serve" in show(monkeypatch, copied, "health").info[0].value
 
 
-ODD = [None, 1, "x", [], {}, [[]], [["2026-01-01"]], [["2026-02-01", "2026-01-01"]], [1, {}], [{"day": 1, "run_id": 2}]]
+ODD: list[object] = [
+    None,
+    1,
+    "x",
+    [],
+    {},
+    [[]],
+    [["2026-01-01"]],
+    [["2026-02-01", "2026-01-01"]],
+    [1, {}],
+    [{"day": 1, "run_id": 2}],
+]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
