@@ -28,8 +28,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip("there is no Chromium: apt-get install chromium")
     # For one module: while it is open, no other test can run an event loop in this thread.
     with sync_playwright() as playwright:
-        with playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"]) as browser:
-            yield browser
+        yield playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
 
 
 @pytest.fixture
@@ -44,8 +43,8 @@ def visit(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> I
             )
             stack.callback(context.close)
             visit = Visit(context.new_page(), root)
-            name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-            stack.callback(visit.page.screenshot, path=folder / f"{name}.png", full_page=True)
+            name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:80]
+            stack.callback(visit.keep_picture, folder / f"{name}.png")
             return visit
 
         yield visit

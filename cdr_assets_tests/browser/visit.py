@@ -62,9 +62,9 @@ class Visit:
 
     def wait(self) -> None:
         """Waits until the page of the dashboard is drawn."""
-        expect(self.page.locator("h1").first).to_be_visible(timeout=PATIENCE_S * 1000)
+        self.page.locator("h1").first.wait_for()
         self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0)
+        expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=PATIENCE_S * 1000)
         # Charts are drawn after the script has ended.
         for chart in self.page.get_by_test_id("stVegaLiteChart").all():
             chart.locator("canvas, svg").first.wait_for()
@@ -78,6 +78,15 @@ class Visit:
             )
             for metric in self.page.get_by_test_id("stMetric").all()
         ]
+
+    def keep_picture(self, file: Path) -> None:
+        """Writes a picture of the whole page."""
+        size = self.page.viewport_size
+        if size and self.main.count():
+            # The dashboard scrolls within the window.
+            height = self.main.evaluate("main => main.scrollHeight")
+            self.page.set_viewport_size({"width": size["width"], "height": min(height + 100, 4000)})
+        self.page.screenshot(path=file, full_page=True)
 
     def text(self) -> str:
         """The page's text, as a visitor reads it."""

@@ -81,14 +81,17 @@ def _choose_period() -> None:
             st.warning(str(error))
             given = known[DEFAULT]
         st.session_state["choice"] = next((name for name, each in known.items() if each == given), OTHER)
-        st.session_state["days"] = given
+        st.session_state["given"] = given
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     choice = left.segmented_control("Period, in UTC days", [*known, OTHER], key="choice", required=True)
     period = known.get(choice or "")
     if period is None:
         # The second day is missing while somebody picks it.
-        picked = right.date_input("From and to, both included", value=None, key="days")
-        period = Period(picked[0], picked[-1]) if isinstance(picked, tuple) and picked else known[DEFAULT]
+        given = st.session_state["given"]
+        picked = right.date_input("From and to, both included", value=tuple(given), key="days")
+        period = Period(picked[0], picked[-1]) if isinstance(picked, tuple) and picked else given
+    else:
+        st.session_state["given"] = period
     st.session_state["period"] = period
     st.query_params.update({"from": str(period.first), "to": str(period.last)})
     right.caption(f"{period}. {_zone()}")

@@ -48,7 +48,7 @@ class _Sum(NamedTuple):
 
 _SUMS = (
     _Sum("Participant minutes", "participant_minutes"),
-    _Sum("Conferences", "conferences"),
+    _Sum("Conferences", "conferences", "Those of each day, summed: one that lasts over midnight counts on both days."),
     _Sum("People", "participants", "People of each day, summed: somebody who comes on two days counts twice."),
     _Sum("Billable minutes", "billable_minutes", "Each connection is rounded up to whole minutes."),
 )
@@ -114,7 +114,8 @@ def _minutes_by_day(chosen: Period) -> None:
         tooltip=tooltip,
     )
     ticks = base.mark_tick(color="#d9822b", thickness=3).encode(y="before", tooltip=tooltip)
-    st.altair_chart(bars + ticks)
+    # A layer without a value makes the browser complain.
+    st.altair_chart(bars + ticks if data["before"].notna().any() else bars)
     st.caption(
         "Bars are the days, pale ones may still grow. A tick is the mean of the same weekday in the four weeks before."
     )

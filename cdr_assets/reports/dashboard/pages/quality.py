@@ -52,8 +52,12 @@ def _good_over_time(found: pd.DataFrame, step_days: int) -> None:
     rated = found[found["rated"] > 0]
     data = rated.assign(day=rated["first_day"].dt.strftime("%Y-%m-%d"), share=rated["good"] / rated["rated"])
     for column, direction in zip(st.columns(2), ("received", "sent"), strict=True):
+        of_direction = data[data["direction"] == direction]
+        if of_direction.empty:
+            column.caption(f"No connection has a rating of what was {direction}.")
+            continue
         chart = (
-            alt.Chart(data[data["direction"] == direction])
+            alt.Chart(of_direction)
             .mark_line(point=True)
             .encode(
                 x=alt.X("yearmonthdate(first_day):T", title=None),
