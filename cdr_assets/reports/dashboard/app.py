@@ -8,15 +8,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from cdr_assets.days import utc_now
 from cdr_assets.reports.dashboard import state
 from cdr_assets.reports.dashboard.exports import UnreadableExports
 from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
-from cdr_assets.reports.dashboard.period import Period, last_days, period_of
+from cdr_assets.reports.dashboard.period import Period, last_days, month_before, period_of
 from cdr_assets.reports.dashboard.settings import settings
 from cdr_assets.reports.dashboard.status import read_status
 
 CHOICES = {"7 days": 7, "30 days": 30, "90 days": 90, "365 days": 365}
 DEFAULT = "30 days"
+LAST_MONTH = "Last month"
 OTHER = "Other days"
 
 
@@ -74,6 +76,7 @@ def _choose_period() -> None:
     """Draws the picker. The address has the period, too, so that it can be passed on."""
     last = state.days_with_data()[-1]
     known = {name: last_days(count, last) for name, count in CHOICES.items()}
+    known[LAST_MONTH] = month_before(utc_now().date())
     if "period" not in st.session_state:
         try:
             given = period_of(st.query_params, known[DEFAULT])

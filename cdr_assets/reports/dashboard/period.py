@@ -36,6 +36,12 @@ def last_days(count: int, last: date) -> Period:
     return Period(last - DAY * (count - 1), last)
 
 
+def month_before(day: date) -> Period:
+    """The calendar month before that of the day."""
+    last = day.replace(day=1) - DAY
+    return Period(last.replace(day=1), last)
+
+
 def period_of(query: Mapping[str, str], default: Period) -> Period:
     """The period in the parameters `from` and `to` of an address; one alone is a single day, none is `default`.
 
