@@ -49,5 +49,5 @@ def test_an_address_gives_the_period(query: dict[str, str], period: Period) -> N
     ],
 )
 def test_an_address_without_such_days_says_what_to_give(query: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="address|give"):
+    with pytest.raises(ValueError, match=r"address|give"):
         period_of(query, DEFAULT)
