@@ -15,6 +15,8 @@ import streamlit as st
 NONE = "\N{EN DASH}"
 
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
+# Markdown makes links of addresses, escaped or not. A character that nobody sees keeps it from that.
+_LINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -61,7 +63,7 @@ def is_missing(value: Any) -> bool:
 
 def plain(text: object, most: int = 100) -> str:
     """The text as Markdown that shows it as it is, on one line, cut after `most` characters."""
-    return _MARKDOWN.sub(r"\\\1", cut(" ".join(str(text).split()), most))
+    return _MARKDOWN.sub(r"\\\1", _LINK.sub("\N{WORD JOINER}", cut(" ".join(str(text).split()), most)))
 
 
 def cut(text: str, most: int = 100) -> str:

@@ -44,19 +44,19 @@ def page() -> None:
 
 
 def _rooms(chosen: Period) -> None:
-    (total,) = rows("room_totals", chosen).to_dict("records")
-    if not total["rows"]:
+    found = rows("rooms", chosen, most=MOST_SHOWN)
+    if found.empty:
         _say_nothing_is_there(chosen)
         return
+    total = found.iloc[0]
     figures(
         [
-            Figure("Rooms", total["rooms"]),
-            Figure("Connections", total["connections"]),
-            Figure("Participant minutes", total["participant_minutes"]),
-            Figure("Billable minutes", total["billable_minutes"]),
+            Figure("Rooms", total["all_rooms"]),
+            Figure("Connections", total["all_connections"]),
+            Figure("Participant minutes", total["all_participant_minutes"]),
+            Figure("Billable minutes", total["all_billable_minutes"]),
         ]
     )
-    found = rows("rooms", chosen, most=MOST_SHOWN)
     steps = rows("room_minutes", chosen, rooms=_keys(found["room_id"]), step_days=_step_days(chosen))
     shown = found.merge(steps, on="room_id", how="left")
     st.dataframe(
@@ -79,9 +79,13 @@ def _rooms(chosen: Period) -> None:
             "peak_participants": count_column("Peak", help="Most connections that were open at once."),
         },
     )
-    _say_what_is_cut(len(found), total["rows"], "rooms")
-    _downloads("rooms", chosen, lambda source: source("rooms", chosen, most=MOST_DOWNLOADED))
+    _say_what_is_cut(len(found), total["all_rows"], "rooms")
+    _downloads("rooms", chosen, lambda source: _without_totals(source("rooms", chosen, most=MOST_DOWNLOADED)))
     st.caption("A conference that lasts over midnight counts on both days.")
+
+
+def _without_totals(found: pd.DataFrame) -> pd.DataFrame:
+    return found.loc[:, ~found.columns.str.startswith("all_")]
 
 
 def _owners(chosen: Period) -> None:
