@@ -24,11 +24,12 @@ def exports() -> Exports:
 
 def rows(statement: str, period: Period | None, **parameters: Any) -> pd.DataFrame:
     """The rows of `sql/<statement>.sql` over the days of the period; over all days without one."""
-    return _rows(statement, period, parameters, exports().stamps(statement, period))
+    # Streamlit hashes one long text much faster than a year of stamps.
+    return _rows(statement, period, parameters, repr(exports().stamps(statement, period)))
 
 
 @st.cache_data(max_entries=KEPT_RESULTS, show_spinner="Reading the exports")
-def _rows(statement: str, period: Period | None, parameters: dict[str, Any], stamps: object) -> pd.DataFrame:
+def _rows(statement: str, period: Period | None, parameters: dict[str, Any], stamps: str) -> pd.DataFrame:
     return exports().query(statement, period, **parameters)
 
 

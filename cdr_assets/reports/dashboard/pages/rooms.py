@@ -30,6 +30,7 @@ MOST_STEPS = 92
 NO_ROOM = "no room named"
 UNALLOCATED = "unallocated"
 NO_CODE = "no billing code"
+HASHED = "[0-9a-f]{32}"
 RED = "color: #d63a3a"
 
 
@@ -119,7 +120,7 @@ def _owners(chosen: Period) -> None:
         owner_ref=_named(shown["owner_ref"], UNALLOCATED), billing_code=_named(shown["billing_code"], NO_CODE)
     )
     st.dataframe(
-        shown.style.map(lambda owner: RED if owner == UNALLOCATED else "", subset=["owner_ref"]),
+        _in_red(shown),
         hide_index=True,
         column_order=[
             "owner_ref",
@@ -143,6 +144,18 @@ def _owners(chosen: Period) -> None:
     _say_what_is_cut(len(found), total["rows"], "rows")
     _downloads("owners", chosen, lambda source: _with_cost(source("owners", chosen, most=MOST_DOWNLOADED, **some)))
     st.caption("Conferences and rooms are those of each day, summed: a room that is used on two days counts twice.")
+    if found["owner_ref"].str.fullmatch(HASHED).any():
+        st.caption(
+            "An owner that EnableX alone names is a hash here, since it can be a person. Name it in the file "
+            "`CDR_ROOMS`, and it is shown."
+        )
+
+
+def _in_red(shown: pd.DataFrame) -> Any:
+    """The table with what nobody owns in red."""
+    colored = shown.style.map(lambda owner: RED if owner == UNALLOCATED else "", subset=["owner_ref"])
+    # Else pandas writes all numbers of the small charts as text, which takes longer than all the rest.
+    return colored.format(lambda _: "", subset=["minutes"])
 
 
 def _choose_owners(chosen: Period) -> dict[str, list[str]]:
