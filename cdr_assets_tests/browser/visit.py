@@ -35,6 +35,7 @@ class Visit:
         """What a careful visitor would complain of: console errors and warnings, requests to other hosts."""
         self._root = root
         page.set_default_timeout(PATIENCE_S * 1000)
+        expect.set_options(timeout=PATIENCE_S * 1000)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.troubles.append(f"exception: {error}"))
         page.on("request", self._on_request)
