@@ -142,7 +142,7 @@ def evaluation(
 
 def _in_words(still_open: Sequence[KeptFinding], acknowledged: Sequence[KeptFinding], looked_at: Sequence[date]) -> str:
     days = describe_days(looked_at)
-    seen = f"Looked at in this run: {days}." if days else "Not looked at in this run."
+    seen = f"Looked at: {days}." if days else "Not looked at in this run."
     words = [f"No open finding. {seen}"]
     if still_open:
         count = sum(finding.count for finding in still_open)

@@ -97,6 +97,6 @@ def test_a_day_is_launched_and_its_figures_and_findings_are_shown(visit: Visitin
 
 def expect_finding(page: Page, root: str, looked_at: date) -> None:
     page.goto(f"{root}/assets/period_cdr?view=checks&checkDetail={CHECK}")
-    expect(page.get_by_text(f"1 on {YESTERDAY}. Looked at in this run: {looked_at}.")).to_be_visible()
+    expect(page.get_by_text(f"1 on {YESTERDAY}. Looked at: {looked_at}.")).to_be_visible()
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
     expect(page.get_by_text("Read the quarantine files named in the sample")).to_be_visible()

@@ -60,7 +60,7 @@ def test_a_finding_stays_red_when_other_days_are_built(scripted: Location, scrip
     lost, quarantined = checks(result)[LOST], checks(result)[QUARANTINED]
     assert (lost.metadata["count"].value, quarantined.metadata["count"].value) == (1, 2)
     assert lost.metadata["open_days"].value == str(DAY)
-    assert lost.description == f"1 on {DAY}. Looked at in this run: {NEXT}."
+    assert lost.description == f"1 on {DAY}. Looked at: {NEXT}."
     assert [row["usage_date"] for row in sample_of(lost)] == [str(DAY)]
     assert lost.metadata["what_to_do"].value
     assert findings(scripted) == [(DAY, LOST, 1), (DAY, QUARANTINED, 2)]
@@ -156,7 +156,7 @@ def test_execute_looks_at_every_day_again(scripted: Location, script: Script) ->
     result = run_checks(scripted)
     assert result.success
     assert red(result) == ["room_usage_adds_up"]
-    assert checks(result)["room_usage_adds_up"].description == f"1 on {DAY}. Looked at in this run: {DAY}...{NEXT}."
+    assert checks(result)["room_usage_adds_up"].description == f"1 on {DAY}. Looked at: {DAY}...{NEXT}."
     assert scripted.run(DAY, assets=TABLES).success
     assert red(run_checks(scripted)) == []
 
@@ -194,7 +194,7 @@ def test_a_record_that_moved_far_is_found_by_the_weekly_job(scripted: Location, 
     evaluation = checks(result)[UNIQUE]
     assert not evaluation.passed
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
-    assert evaluation.description == f"2 on {FAR}, {DAY}. Looked at in this run: {FAR}, {DAY}...{NEXT}."
+    assert evaluation.description == f"2 on {FAR}, {DAY}. Looked at: {FAR}, {DAY}...{NEXT}."
     assert sample_of(evaluation) == [
         {"usage_date": str(day), "cdr_id": "moved", "usage_dates": f"{FAR}, {DAY}"} for day in (FAR, DAY)
     ]
@@ -206,7 +206,7 @@ def test_a_record_that_moved_far_is_found_by_the_weekly_job(scripted: Location, 
     assert scripted.run(DAY, replace=True).success
     result = run_weekly(scripted)
     assert UNIQUE not in red(result)
-    assert checks(result)[UNIQUE].description == f"No open finding. Looked at in this run: {FAR}, {DAY}...{NEXT}."
+    assert checks(result)[UNIQUE].description == f"No open finding. Looked at: {FAR}, {DAY}...{NEXT}."
     assert UNIQUE not in [check for _, check, _ in findings(scripted)]
 
 

@@ -69,7 +69,7 @@ def test_routes_that_agree_are_green(locate: Locate, sandbox: Sandbox, sample: s
     result = location.run(DAY)
     assert result.success
     assert red(result) == []
-    assert routes_agree(result).description == f"No open finding. Looked at in this run: {DAY}."
+    assert routes_agree(result).description == f"No open finding. Looked at: {DAY}."
     paths = [path.split("/")[4] for path, status in sandbox.requests if status == 200]
     assert paths == ["period", *["room-period"] * asked, *["conf"] * asked]
     records = records_of_day(SETTINGS, DAY)
@@ -275,7 +275,7 @@ def test_execute_asks_for_the_last_day_and_for_the_days_that_did_not_agree(sampl
     execute = job.get_subset(asset_selection=set(), asset_check_selection={ROUTES})
     result = execute.execute_in_process(instance=sampling.instance)
     assert red(result) == []
-    assert routes_agree(result).description == f"No open finding. Looked at in this run: {DAY}...{NEXT}."
+    assert routes_agree(result).description == f"No open finding. Looked at: {DAY}...{NEXT}."
     assert script.paths == [f"/cdr/room-period/r/{day}/{day}" for day in (DAY, NEXT)]
 
 
