@@ -11,8 +11,8 @@ SQL_TESTS := $(addprefix cdr_assets_tests/,test_any_records.py $(addprefix wareh
 demo: .venv/installed
 	@$(BIN)/cdr-assets demo
 
-# The Dagster UI and daemon: on the account if its credentials are set, else on the sandbox.
-dev: .venv/installed
+# The Dagster UI and daemon, and the dashboard: on the account if its credentials are set, else on the sandbox.
+dev: .venv/installed-dashboard
 	@exec $(BIN)/cdr-assets dev
 
 # Pages over the Parquet copies, in the browser: on the account's data, else on that of the sandbox.
