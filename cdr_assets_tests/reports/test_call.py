@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from cdr_assets.cli import main
 from cdr_assets.data_folder import DataFolder
-from cdr_assets.landing.zone import LandingZone
 from cdr_assets.reports.call import find_conferences, page
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.people import PeopleInExports
-from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import exported, read
-from cdr_assets_tests.reference import Record, Row
-from cdr_assets_tests.warehouse.landed import land_in
+from cdr_assets_tests.reference import Row
+from cdr_assets_tests.reports.calls import DAY, build, call
 
-DAY = date(2026, 11, 2)
 WHOLE = ("conf_num", "app_id", "usage_date")
 HOSTILE = '<script>alert("1")</script>&\'' + "x" * 10_000
 
@@ -63,26 +58,10 @@ class Parsed(HTMLParser):
             self._cell.append(data)
 
 
-def build(folder: Path, *days: tuple[date, Sequence[Record]]) -> None:
-    zone = LandingZone(folder)
-    for number, (day, records) in enumerate(days, start=1):
-        land_in(zone, day, number, records)
-    with Warehouse(folder / "cdr.duckdb").connect() as connection:
-        for day in sorted({day for day, _ in days}):
-            list(Warehouse(folder / "cdr.duckdb").build_days(connection, [day], DAILY_TABLES, zone))
-
-
 def html_of(folder: Path, conf_num: str, in_clear: bool = False) -> str:
     people = PeopleInExports(DataFolder(folder).people_key, in_clear)
     with Warehouse(folder / "cdr.duckdb").connect() as connection:
         return page(conf_num, find_conferences(connection, conf_num, people), people, is_sandbox=False)
-
-
-def call(cdr_id: str, start: int, end: int | None, day: date = DAY, **fields: Any) -> Record:
-    """A connection to conference c from minute `start` to minute `end` after ten."""
-    left = {"disconnect_dt": f"{day}T10:{end:02}:00Z", "duration": 60 * (end - start)} if end is not None else {}
-    room = {"room_id": "r", "connect_dt": f"{day}T10:{start:02}:00Z", **left}
-    return {"cdr_id": cdr_id, "trans_date": f"{day}T11:00:00Z", "conf_num": "c", "room": room, **fields}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from cdr_assets.database import WarehouseError
+from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard.elements import (
     NONE,
     Figure,
@@ -30,6 +31,9 @@ from cdr_assets.reports.dashboard.state import exports, period, rows
 from cdr_assets.warehouse.people import people_key
 
 MOST_CONFERENCES = 500
+
+CONNECTIONS_DAYS = 30
+"""Connections are shown of so many days."""
 
 _HASH = re.compile(r"[0-9a-f]{32}")
 _BEGINNING_OF_A_HASH = re.compile(r"[0-9a-f]{8,31}")
@@ -170,7 +174,7 @@ def _show(participant: str) -> None:
     with left:
         _clients(found["clients"].iloc[0])
     with right:
-        _connections(participant, Period(*(pd.Timestamp(sums[end]).date() for end in ("first_date", "last_date"))))
+        _connections(participant, _last_days(sums))
 
 
 def _conferences(found: pd.DataFrame, sums: Mapping[str, Any]) -> None:
@@ -219,13 +223,19 @@ def _clients(counts: Iterable[Mapping[str, Any]]) -> None:
     )
 
 
+def _last_days(sums: Mapping[str, Any]) -> Period:
+    """The last days on which the person was there: the records of a year would take many seconds to read."""
+    first, last = (pd.Timestamp(sums[end]).date() for end in ("first_date", "last_date"))
+    return Period(max(first, last - DAY * (CONNECTIONS_DAYS - 1)), last)
+
+
 def _connections(participant: str, days: Period) -> None:
     st.subheader("Connections")
     found = rows("person_connections", days, participant=participant)
     counted = records(found.head(1))[0]
     st.markdown(
         f"{number(counted['short_connections'])} of {number(counted['connections'])} connections were shorter than "
-        "10 seconds."
+        f"10 seconds, {days}."
     )
     rated = found[found["rated"] > 0]
     if rated.empty:

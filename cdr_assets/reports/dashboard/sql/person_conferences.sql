@@ -8,7 +8,7 @@ WITH attended AS (
         sum(connections)::BIGINT AS all_connections,
         min(usage_date) AS first_date,
         max(last_usage_date) AS last_date,
-        map_entries(histogram(client)) AS clients,
+        coalesce(map_entries(histogram(client)), []) AS clients,
         count_if(participant_known_by = 'user_name') AS known_by_name,
         -- One aggregate holds no more rows than are shown, however many there are.
         max_by(
