@@ -259,7 +259,7 @@ def _timeline(people: pd.DataFrame, connections: pd.DataFrame) -> None:
     # A connection of a second would be too thin to see.
     chart = base.mark_bar(height=14).encode(x2="left:T") + base.mark_tick(thickness=2, height=14)
     chart = chart.properties(
-        height=24 * len(present) + 70,
+        height=24 * len(present) + 112,
         description="A line per person, a bar per connection. The table below says the same.",
     )
     st.altair_chart(chart.configure_axisY(labelLimit=220))
@@ -281,6 +281,10 @@ def _people(people: pd.DataFrame, connections: pd.DataFrame) -> None:
     table = pd.DataFrame(
         {
             "Person": people["name"],
+            "Page": [
+                link("people", participant=each, **{"from": chosen.first, "to": chosen.last})
+                for each in people["participant"]
+            ],
             "Role": people["user_role"],
             "Came": people["first_connect_dt"],
             "Left": people["last_disconnect_dt"],
@@ -291,10 +295,6 @@ def _people(people: pd.DataFrame, connections: pd.DataFrame) -> None:
             "With a moderator": people["with_moderator_minutes"].astype(float),
             "Client": people["client"],
             "Bad media": [bad.get(each) for each in whose],
-            "Page": [
-                link("people", participant=each, **{"from": chosen.first, "to": chosen.last})
-                for each in people["participant"]
-            ],
         }
     )
     st.dataframe(

@@ -183,10 +183,11 @@ def _conferences(found: pd.DataFrame, sums: Mapping[str, Any]) -> None:
         st.caption(f"The newest {len(found)} of {number(sums['all_conferences'])}. Choose fewer days to see others.")
     chosen = period()
     table = found[list(_COLUMNS)].astype(_FLOATS)
-    table["page"] = [
+    links = [
         None if is_missing(each) else link("conferences", conf_num=each, **{"from": chosen.first, "to": chosen.last})
         for each in found["conf_num"]
     ]
+    table.insert(2, "page", links)
     st.dataframe(
         table,
         hide_index=True,
