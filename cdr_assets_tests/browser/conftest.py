@@ -17,7 +17,7 @@ from cdr_assets_tests.browser.visit import Visit
 Scheme = Literal["light", "dark"]
 Visiting = Callable[..., Visit]
 
-# Where each test leaves a picture of its pages; else in its own temporary folder.
+# The folder of all pictures; else each test leaves them in its own temporary folder.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 
 
@@ -32,9 +32,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Visiting]:
+def pictures(tmp_path: Path) -> Path:
+    """Where the test's pictures go."""
+    return Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest, pictures: Path) -> Iterator[Visiting]:
     """Opens a tab over a service. A picture of it is kept when the test ends."""
-    folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
     with ExitStack() as stack:
 
         def visit(root: str, width: int = 1280, scheme: Scheme = "light") -> Visit:
@@ -44,7 +49,7 @@ def visit(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> I
             stack.callback(context.close)
             visit = Visit(context.new_page(), root)
             name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:80]
-            stack.callback(visit.keep_picture, folder / f"{name}.png")
+            stack.callback(visit.keep_picture, pictures / f"{name}.png")
             return visit
 
         yield visit

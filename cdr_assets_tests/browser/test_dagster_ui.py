@@ -66,7 +66,7 @@ def launch(page: Page, root: str, day: date, runs: int) -> None:
     dialog.get_by_role("button", name="Launch 1 run").click()
     expect(dialog).to_have_count(0)
     page.goto(f"{root}/runs")
-    expect(page.get_by_text(f"partition: {day}")).to_be_visible()
+    expect(page.get_by_text(f"partition: {day}").first).to_be_visible()
     expect(page.get_by_text("Success", exact=True)).to_have_count(runs)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlencode
 
 import duckdb
 import pytest
@@ -74,22 +77,21 @@ def asked(data: Path, query: str) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES)
 def test_every_page_fits_a_small_window_and_is_content_with_itself(
-    visit: Visiting, dashboard: str, path: str, scheme: Scheme
+    visit: Visiting, dashboard: str, scheme: Scheme, pictures: Path
 ) -> None:
     visited = visit(dashboard, 1024, scheme)
-    visited.open(f"{path}?{PERIOD}")
-    expect(visited.page.locator("h1")).to_have_text(PAGES[path])
-    assert visited.page.get_by_test_id("stException").count() == 0
-    assert "cannot be read" not in visited.text()
-    assert visited.sticks_out() == []
-    assert visited.troubles == []
+    for path, title in PAGES.items():
+        visited.open(f"{path}?{PERIOD}")
+        expect(visited.page.locator("h1")).to_have_text(title)
+        assert visited.complaints() == [], title
+        assert "cannot be read" not in visited.main.inner_text(), title
+        visited.keep_picture(pictures / f"{path or 'overview'}-{scheme}.png")
 
 
 def test_the_menu_leads_to_every_page_and_keeps_the_period(visit: Visiting, dashboard: str) -> None:
     visited = visit(dashboard)
-    visited.open(PERIOD and f"?{PERIOD}")
+    visited.open(f"?{PERIOD}")
     links = visited.page.get_by_test_id("stTopNavLink")
     expect(links).to_have_count(len(PAGES))
     for path, title in PAGES.items():
@@ -97,7 +99,7 @@ def test_the_menu_leads_to_every_page_and_keeps_the_period(visit: Visiting, dash
         expect(visited.page.locator("h1")).to_have_text(title)
         visited.wait()
         assert re.search(rf"/{path}\?.*from={FIRST}&to={LAST}", visited.page.url)
-    assert visited.troubles == []
+    assert visited.complaints() == []
 
 
 def test_the_figures_of_the_overview_are_those_of_the_warehouse(visit: Visiting, dashboard: str, data: Path) -> None:
@@ -126,24 +128,70 @@ def test_the_figures_of_the_overview_are_those_of_the_warehouse(visit: Visiting,
     ]
 
 
-@pytest.mark.parametrize(
-    ("query", "said"),
-    [
-        ("from=yesterday", "from in the address is 'yesterday'"),
-        ("from=2026-11-09&to=2026-11-02", "from 2026-11-09 to 2026-11-02 is no period"),
-        ("from=0001-01-01&to=9999-12-31", "is no period"),
-        ("to=%3Cscript%3Ewindow.hacked%3D1%3C%2Fscript%3E", "to in the address is"),
-    ],
-)
-def test_an_address_that_is_wrong_is_explained_and_the_page_shown(
-    visit: Visiting, dashboard: str, query: str, said: str
-) -> None:
+def test_a_conference_is_found_and_shows_its_people(visit: Visiting, dashboard: str, data: Path) -> None:
+    conf_num, people, minutes = asked(
+        data,
+        "SELECT conf_num, participants, participant_minutes FROM conference_usage ORDER BY 2 DESC, 1 LIMIT 1",
+    )
+    assert isinstance(conf_num, str)
     visited = visit(dashboard)
-    visited.open(f"?{query}")
-    expect(visited.page.get_by_test_id("stAlert").first).to_contain_text(said)
-    assert len(visited.figures()) >= 10
-    assert visited.page.evaluate("window.hacked") is None
-    assert visited.troubles == []
+    visited.open(f"conferences?{PERIOD}")
+    number = visited.page.get_by_label("Conference number, or its beginning")
+    number.fill(conf_num[:-1])
+    number.press("Enter")
+    expect(visited.page).to_have_url(re.compile(f"number={conf_num[:-1]}"))
+    number.fill(conf_num)
+    number.press("Enter")
+    expect(visited.main).to_contain_text("One conference.")
+    visited.wait()
+    # The first cell of the first row selects it.
+    visited.page.get_by_test_id("stDataFrame").click(position={"x": 20, "y": 52})
+    expect(visited.main).to_contain_text(f"Conference {conf_num}")
+    visited.wait()
+    figures = dict(visited.figures())
+    assert (figures["People"], figures["Participant minutes"]) == (f"{people:,}", f"{minutes:,.1f}")
+    with duckdb.connect(data / "cdr.duckdb", read_only=True) as connection:
+        connection.execute("SET VARIABLE conf_num = $1", [conf_num])
+        attended = connection.execute(
+            f"SELECT participant FROM '{data}/published/attendance/*.parquet' WHERE conf_num = getvariable('conf_num')"
+        ).fetchall()
+    timeline, table = visited.timeline(), visited.column("Person")
+    for (participant,) in attended:
+        assert any(participant[:8] in label for label in timeline)
+        assert any(participant[:8] in cell for cell in table)
+    assert len(table) == people
+    assert visited.complaints() == []
+
+
+def test_a_file_of_the_rooms_has_the_minutes_of_the_page(visit: Visiting, dashboard: str, tmp_path: Path) -> None:
+    visited = visit(dashboard)
+    visited.open(f"rooms?{PERIOD}")
+    with visited.page.expect_download() as download:
+        visited.page.get_by_test_id("stDownloadButton").filter(has_text="CSV").first.click()
+    file = tmp_path / "rooms.csv"
+    download.value.save_as(file)
+    with file.open(encoding="utf-8", newline="") as lines:
+        minutes = sum(Decimal(row["participant_minutes"]) for row in csv.DictReader(lines))
+    assert dict(visited.figures())["Participant minutes"] == f"{minutes:,.0f}"
+    assert visited.complaints() == []
+
+
+WRONG = {
+    "from=yesterday": "from in the address is not a day as YYYY-MM-DD: 'yesterday'",
+    "from=2026-11-09&to=2026-11-02": "from 2026-11-09 to 2026-11-02 is no period",
+    "from=0001-01-01&to=9999-12-31": "is no period",
+    "to=%3Cscript%3Ewindow.hacked%3D1%3C%2Fscript%3E": "to in the address is not a day",
+}
+
+
+def test_an_address_that_is_wrong_is_explained_and_the_page_shown(visit: Visiting, dashboard: str) -> None:
+    visited = visit(dashboard)
+    for query, said in WRONG.items():
+        visited.open(f"?{query}")
+        expect(visited.page.get_by_test_id("stAlert").first).to_contain_text(said)
+        assert len(visited.figures()) >= 10, query
+        assert visited.page.evaluate("window.hacked") is None
+        assert visited.complaints() == [], query
 
 
 def test_days_appear_when_they_are_built_and_a_damaged_file_is_named(
@@ -169,7 +217,7 @@ def test_days_appear_when_they_are_built_and_a_damaged_file_is_named(
         visited.open()
         assert len(visited.figures()) >= 10
         assert visited.page.get_by_test_id("stAlert").count() == 0
-        assert visited.troubles == []
+        assert visited.complaints() == []
 
 
 SCRIPT = '<script>window.hacked=1</script><img src="x" onerror="window.hacked=1">'
@@ -212,13 +260,21 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from serving(data, folder)
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_hostile_texts_are_shown_as_texts(visit: Visiting, hostile: str, path: str) -> None:
+def test_hostile_texts_are_shown_as_texts(visit: Visiting, hostile: str) -> None:
     visited = visit(hostile, 1024)
-    visited.open(path)
-    expect(visited.page.locator("h1")).to_have_text(PAGES[path])
-    assert visited.page.get_by_test_id("stException").count() == 0
+    for path, title in PAGES.items():
+        visited.open(path)
+        expect(visited.page.locator("h1")).to_have_text(title)
+        assert visited.complaints() == [], title
+        assert visited.page.evaluate("window.hacked") is None, title
+        assert visited.leads_to("evil.example") == [], title
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_a_conference_with_hostile_texts_is_shown(visit: Visiting, hostile: str, number: int) -> None:
+    visited = visit(hostile, 1024)
+    visited.open(f"conferences?{urlencode({'conf_num': f'{HOSTILE[number]} {number}'})}")
+    assert dict(visited.figures())["People"] == "2"
+    assert visited.complaints() == []
     assert visited.page.evaluate("window.hacked") is None
-    assert visited.page.locator("a[href*='evil.example'], img[src*='evil.example']").count() == 0
-    assert visited.sticks_out() == []
-    assert visited.troubles == []
+    assert visited.leads_to("evil.example") == []

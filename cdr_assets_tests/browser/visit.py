@@ -22,7 +22,7 @@ from cdr_assets_tests.location import plain_environment
 __all__ = ["Visit", "free_port", "running"]
 
 COMMAND = [sys.executable, "-c", "from cdr_assets.cli import main; main()"]
-PATIENCE_S = 90
+PATIENCE_S = 60
 LOCAL = ("data:", "blob:")
 
 
@@ -31,30 +31,29 @@ class Visit:
 
     def __init__(self, page: Page, root: str) -> None:
         self.page = page
-        self.troubles: list[str] = []
-        """What a careful visitor would complain of: console errors and warnings, requests to other hosts."""
+        self._troubles: list[str] = []
         self._root = root
         page.set_default_timeout(PATIENCE_S * 1000)
         expect.set_options(timeout=PATIENCE_S * 1000)
         page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.troubles.append(f"exception: {error}"))
+        page.on("pageerror", lambda error: self._troubles.append(f"exception: {error}"))
         page.on("request", self._on_request)
         page.on("response", self._on_response)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         # What was not found is told by its address instead.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            self.troubles.append(f"console {message.type}: {message.text}")
+            self._troubles.append(f"console {message.type}: {message.text}")
 
     def _on_request(self, request: Request) -> None:
         socket = self._root.replace("http", "ws")
         if not request.url.startswith((self._root, socket, *LOCAL)):
-            self.troubles.append(f"request to {request.url}")
+            self._troubles.append(f"request to {request.url}")
 
     def _on_response(self, response: Response) -> None:
         # Streamlit looks for itself below each page first.
         if response.status >= 400 and not re.search(r"/\w+/_stcore/", response.url):
-            self.troubles.append(f"{response.status} for {response.url}")
+            self._troubles.append(f"{response.status} for {response.url}")
 
     def open(self, path: str = "") -> None:
         """Opens a page of the dashboard, and waits until it is drawn."""
@@ -80,6 +79,26 @@ class Visit:
             for metric in self.page.get_by_test_id("stMetric").all()
         ]
 
+    def column(self, title: str) -> list[str]:
+        """The cells of a column of the page's last table."""
+        table = self.page.get_by_test_id("stDataFrame").last
+        titles = [each.text_content() for each in table.locator("th").all()]
+        place = titles.index(title)
+        return [row.locator("td").nth(place).text_content() or "" for row in table.locator("tbody tr").all()]
+
+    def timeline(self) -> list[str]:
+        """The labels in the page's first chart."""
+        return self.page.get_by_test_id("stVegaLiteChart").first.locator("text").all_text_contents()
+
+    def leads_to(self, host: str) -> list[str]:
+        """The links and pictures of the page that are on the host."""
+        found: list[str] = self.page.evaluate(
+            """host => [...document.querySelectorAll('a, img')]
+                .map(each => each.href || each.src).filter(url => url && new URL(url).host === host)""",
+            host,
+        )
+        return found
+
     def keep_picture(self, file: Path) -> None:
         """Writes a picture of the whole page."""
         size = self.page.viewport_size
@@ -88,22 +107,23 @@ class Visit:
             height = self.main.evaluate("main => main.scrollHeight")
             self.page.set_viewport_size({"width": size["width"], "height": min(height + 100, 4000)})
         self.page.screenshot(path=file, full_page=True)
-
-    def text(self) -> str:
-        """The page's text, as a visitor reads it."""
-        return self.main.inner_text()
+        if size:
+            self.page.set_viewport_size(size)
 
     @property
     def main(self) -> Locator:
         return self.page.get_by_test_id("stMain")
 
-    def sticks_out(self) -> list[str]:
-        """What is wider than the window, so that the page must be scrolled sideways."""
-        found: list[str] = self.page.evaluate(
+    def complaints(self) -> list[str]:
+        """What a careful visitor would complain of since the last time; and what sticks out of the window now."""
+        sticks_out: list[str] = self.page.evaluate(
             """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
                 .filter(each => each.scrollWidth > each.clientWidth)
-                .map(each => `${each.tagName}: ${each.scrollWidth} > ${each.clientWidth}`)"""
+                .map(each => `${each.tagName} sticks out: ${each.scrollWidth} > ${each.clientWidth}`)"""
         )
+        exceptions = self.page.get_by_test_id("stException").all_inner_texts()
+        found = [*self._troubles, *sticks_out, *exceptions]
+        self._troubles.clear()
         return found
 
 

@@ -242,7 +242,12 @@ def _timeline(people: pd.DataFrame, connections: pd.DataFrame) -> None:
             scale=alt.Scale(type="utc"),
             axis=alt.Axis(format=_axis_format(end - begin), labelOverlap=True, tickCount=8),
         ),
-        y=alt.Y("person:N", title=None, sort=[label for label in labels if label in present]),
+        y=alt.Y(
+            "person:N",
+            title=None,
+            sort=[label for label in labels if label in present],
+            axis=alt.Axis(labelOverlap=False),
+        ),
         color=alt.Color(
             "role:N",
             title=None,
