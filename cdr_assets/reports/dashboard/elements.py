@@ -35,7 +35,12 @@ def figures(found: Sequence[Figure]) -> None:
     """Shows figures in a row, each with its change."""
     for column, figure in zip(st.columns(len(found)), found, strict=True):
         column.metric(
-            figure.label, number(figure.value, figure.digits), change(figure.value, figure.before), help=figure.help
+            figure.label,
+            number(figure.value, figure.digits),
+            change(figure.value, figure.before),
+            # More is good for one reader and dear for another.
+            delta_color="off",
+            help=figure.help,
         )
 
 
