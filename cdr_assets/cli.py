@@ -88,7 +88,7 @@ def _dev(environment: dict[str, str], where: str, port: int | None) -> int:
     home = Path(environment["DAGSTER_HOME"])
     with _only_one(home):
         if port is None and not is_free("127.0.0.1", UI_PORT):
-            port = _free_port()
+            port = free_port()
             click.echo(f"Port {UI_PORT} is taken, so the UI is on http://localhost:{port}")
         port = port or UI_PORT
         environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
@@ -109,7 +109,7 @@ def _dashboard_of_dev(environment: dict[str, str], ui_port: int) -> list[list[st
         click.echo(f"No dashboard: {reason}")
         return []
     is_taken = ui_port == DASHBOARD_PORT or not is_free("127.0.0.1", DASHBOARD_PORT)
-    port = _free_port() if is_taken else DASHBOARD_PORT
+    port = free_port() if is_taken else DASHBOARD_PORT
     click.echo(f"Dashboard: http://localhost:{port}")
     environment.setdefault("CDR_DASHBOARD_URL", f"http://localhost:{port}")
     return [dashboard_command("127.0.0.1", port)]
@@ -411,7 +411,8 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

@@ -104,11 +104,6 @@ def line_with(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"it never said {words!r}\n{''.join(said)}")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 # What it refuses
 
 
@@ -457,7 +452,9 @@ def test_without_credentials_dev_says_that_it_runs_on_the_sandbox_and_finds_a_fr
 
 def test_dev_runs_without_the_dashboard_where_its_packages_are_missing(start: Start) -> None:
     hidden = COMMAND[2].replace("from", "import sys; sys.modules['openpyxl'] = None; from")
-    process = start(sys.executable, "-c", hidden, "dev", "--port", str(free_port()), CDR_START_DATE=str(yesterday()))
+    process = start(
+        sys.executable, "-c", hidden, "dev", "--port", str(cli.free_port()), CDR_START_DATE=str(yesterday())
+    )
     said = line_with(process, "dashboard")
     assert said == "No dashboard: openpyxl must be installed first: pip install 'cdr_assets[dashboard]'"
     line_with(process, "Launching Dagster services")
@@ -468,7 +465,7 @@ def test_the_dashboard_runs_until_it_is_told_to_stop(
     start: Start, tmp_path: Path, signal_number: signal.Signals
 ) -> None:
     (tmp_path / SANDBOX_DATA).mkdir(parents=True)
-    port = str(free_port())
+    port = str(cli.free_port())
     process = start(*COMMAND, "dashboard", "--port", port)
     assert line_with(process, "Data: ") == f"Data: {tmp_path / SANDBOX_DATA}"
     assert line_with(process, "Dashboard: ") == f"Dashboard: http://127.0.0.1:{port}"
@@ -505,13 +502,13 @@ def test_what_runs_beside_a_command_ends_with_it(start: Start, tmp_path: Path, l
 
 
 def test_a_service_runs_until_it_is_told_to_stop_and_leaves_no_process(start: Start, tmp_path: Path) -> None:
-    port = free_port()
+    port = cli.free_port()
     home = tmp_path / SANDBOX_HOME
     process = start(*COMMAND, "sandbox", "--", *COMMAND, "serve", "--port", str(port), CDR_START_DATE=str(yesterday()))
     line_with(process, "On the sandbox")
     line_with(process, "Serving dagster-webserver")
     assert locations(port) == {"cdr_assets-sandbox": "LOADED"}
-    second = invoke("serve", "--port", str(free_port()), environment={**ACCOUNT, **INVENTED})
+    second = invoke("serve", "--port", str(cli.free_port()), environment={**ACCOUNT, **INVENTED})
     assert second.exit_code == 1
     assert f"cdr-assets already runs on {home}" in second.output
     if sys.platform == "linux":

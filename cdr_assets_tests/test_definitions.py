@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from cdr_assets.definitions import code_location
+from cdr_assets.reports.dashboard.settings import DashboardSettings
 from cdr_assets_tests.expected import TABLES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -69,6 +70,7 @@ def shown(location: dg.Definitions) -> str:
 def test_the_readme_names_the_variables_that_are_read_and_no_other() -> None:
     environment = Watched()
     code_location(environment)
+    DashboardSettings.read(environment)
     assert environment.looked_up == set(documented())
 
 

@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, cached_property
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cdr_assets.database import Connection
+
+if TYPE_CHECKING:
+    # Python 3.10 has it in importlib.abc, where Python 3.14 has it no more.
+    from importlib.resources.abc import Traversable
 
 SQL = files(__package__) / "sql"
 

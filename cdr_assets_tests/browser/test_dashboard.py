@@ -92,6 +92,11 @@ def test_every_page_fits_a_small_window_and_is_content_with_itself(
 def test_the_menu_leads_to_every_page_and_keeps_the_period(visit: Visiting, dashboard: str) -> None:
     visited = visit(dashboard)
     visited.open(f"?{PERIOD}")
+    picked = visited.page.get_by_test_id("stDateInput").inner_text()
+    assert ["".join(day.split()) for day in re.findall(r"\d{4}\s*/\s*\d\d\s*/\s*\d\d", picked)] == [
+        "2026/11/02",
+        "2026/11/11",
+    ]
     links = visited.page.get_by_test_id("stTopNavLink")
     expect(links).to_have_count(len(PAGES))
     for path, title in PAGES.items():

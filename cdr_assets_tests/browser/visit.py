@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Response, expect
 
-from cdr_assets.cli import _free_port as free_port
+from cdr_assets.cli import free_port
 from cdr_assets_tests import MEASURED
 from cdr_assets_tests.location import plain_environment
 

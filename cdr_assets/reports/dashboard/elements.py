@@ -148,5 +148,8 @@ def _harmless(value: Any) -> Any:
 
 
 def _printable(value: Any) -> Any:
-    """The value without control characters, which an Excel file cannot hold."""
+    """The value as an Excel file can hold it: without control characters, and a decimal as a number."""
+    if isinstance(value, Decimal):
+        # pandas before 3 writes it as a text.
+        return float(value)
     return _CONTROL.sub("", value) if isinstance(value, str) else value
