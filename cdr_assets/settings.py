@@ -57,7 +57,7 @@ TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400, whole=True)
 FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 2, 1, 16, whole=True)
 REQUESTS_PER_MINUTE = Variable("CDR_REQUESTS_PER_MINUTE", 60, 1, 6000)
 AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100, whole=True)
-KEEP_RUNS_DAYS = Variable("CDR_KEEP_RUNS_DAYS", 30, 0, 36_500, whole=True)
+KEEP_RUNS_DAYS = Variable("CDR_KEEP_RUNS_DAYS", 21, 0, 36_500, whole=True)
 # These have no default: see read_if_set.
 ALERT_MINUTES = Variable("CDR_ALERT_MINUTES", 0, 1, 100_000_000)
 ALERT_CHANGE = Variable("CDR_ALERT_CHANGE", 0, 1.01, 1000)

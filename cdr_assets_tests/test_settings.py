@@ -39,7 +39,7 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     assert settings.open_day_interval == timedelta(minutes=30)
     assert (settings.tick_s, settings.fetch_concurrency, settings.agreement_sample) == (600, 2, 2)
     assert settings.requests_per_minute == 60
-    assert (settings.keep_runs_days, settings.overdue_after) == (30, timedelta(hours=6))
+    assert (settings.keep_runs_days, settings.overdue_after) == (21, timedelta(hours=6))
     assert (settings.people_in_clear, settings.owners, settings.alert_urls) == (False, (), ())
     assert (settings.app_id, settings.app_key, settings.alert_webhook_url) == ("", "", "")
     assert (settings.alert_minutes, settings.alert_change, settings.alert_disk_gb) == (None, None, None)

@@ -137,8 +137,8 @@ def test_findings_are_exported_while_they_are_open(scripted: Location, script: S
     script.holds(DAY, odd("a", DAY))
     scripted.run(DAY)
     with duckdb.connect() as connection:
-        (row,) = connection.execute(f"SELECT check_name, count, sample ->> '$[0].cdr_id' FROM '{exported}'").fetchall()
-    assert row == (LOST, 1, "a")
+        (row,) = connection.execute(f"SELECT check_name, count FROM '{exported}'").fetchall()
+    assert row == (LOST, 1)
     script.holds(DAY, plain("a", DAY))
     scripted.run(DAY)
     assert not exported.exists()
