@@ -41,7 +41,7 @@ class Exports:
         self.folder = folder
         self._database = duckdb.connect()
         # A page reads the same files again and again.
-        self._database.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
+        self._database.execute("SET GLOBAL parquet_metadata_cache = true; SET GLOBAL TimeZone = 'UTC'")
 
     def days(self, table: Table) -> list[date]:
         """The days that the table has a file for, in order."""
