@@ -122,8 +122,6 @@ def test_the_page_of_a_conference_shows_its_row_and_its_people(folder: Path, mon
     }
     assert {each["Person"] for each in shown} == {each[:8] for each in hashes}
     assert {each["Page"].partition("&")[0] for each in shown} == {f"people?participant={each}" for each in hashes}
-    first = ["moderator" in each["Role"] for each in shown]
-    assert first == sorted(first, reverse=True)
 
 
 def test_bad_media_are_those_of_the_persons_connections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +130,8 @@ def test_bad_media_are_those_of_the_persons_connections(folder: Path, monkeypatc
     bad: dict[str, set[str]] = {}
     for row in quality:
         bad.setdefault(records[row["cdr_id"]]["conf_num"], set()).add(f"{row['direction']} {row['media']}")
-    conf_num = max(bad, key=lambda each: (len(bad[each]), each))
+    # Of most conferences all media are bad for somebody, which says nothing.
+    conf_num = min(bad, key=lambda each: (len(bad[each]), each))
     page = show(monkeypatch, folder, "conferences", query={"conf_num": conf_num})
     shown = page.dataframe[0].value["Bad media"].dropna()
     assert {media for each in shown for media in each.split(", ")} == bad[conf_num]
@@ -149,6 +148,7 @@ def test_the_timeline_has_a_bar_for_each_connection_and_marks_moderators(
     page = show(monkeypatch, tmp_path, "conferences", ONE_DAY, {"conf_num": "c"})
     data = drawn[0].layer[0].data if drawn[0].data.__class__.__name__ == "UndefinedType" else drawn[0].data
     names = {each["Role"]: each["Person"] for each in page.dataframe[0].value.to_dict("records")}
+    assert list(names) == ["moderator", "participant"], "the moderator is first, though the other came before"
     assert sorted(zip(data["person"], data["role"], data["from_utc"], data["minutes"], strict=True)) == sorted(
         [
             (f"{names['moderator']} (moderator)", "moderator", f"{DAY} 10:05:00", 4),

@@ -120,7 +120,9 @@ def test_without_the_key_only_a_hash_can_be_searched(tmp_path: Path, monkeypatch
 
 
 def test_people_in_clear_are_found_by_the_reference_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ten_seconds = {"connect_dt": f"{DAY}T10:00:00Z", "disconnect_dt": f"{DAY}T10:00:10Z", "duration": 10}
     calls = [
+        {**call("4", 0, 0, user={"ref": "a"}), "room": ten_seconds},
         call("1", 0, 30, user={"ref": "a"}),
         call("2", 0, 0, user={"ref": "a"}),
         call("3", 0, 9, user={"name": "b"}),
@@ -128,8 +130,8 @@ def test_people_in_clear_are_found_by_the_reference_itself(tmp_path: Path, monke
     build(tmp_path, (DAY, calls), in_clear=True)
     page = show(monkeypatch, tmp_path, "people", ONE_DAY)
     page.text_input(key="reference").set_value("a").run()
-    assert [metric.value for metric in page.metric] == ["1", "30.0", "21.0", "0", "2"]
-    assert page.markdown[-1].value == f"1 of 2 connections were shorter than 10 seconds, {DAY}."
+    assert [metric.value for metric in page.metric] == ["1", "30.0", "21.0", "0", "3"]
+    assert page.markdown[-1].value == f"1 of 3 connections were shorter than 10 seconds, {DAY}."
     by_name = show(monkeypatch, tmp_path, "people", ONE_DAY, {"participant": "b"})
     assert "only within one conference" in by_name.caption[0].value
 
