@@ -2,7 +2,7 @@
 
 sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
 sql/<table>/insert.sql     the rows of some partitions, `$first_date` to `$last_date`
-sql/<table>/export.sql     the rows of the Parquet copy of a partition, without people; without it they are those of the table
+sql/<table>/export.sql     the rows of a partition in its Parquet copy, without people; else they are those of the table
 sql/<table>/metadata.sql   figures of each of these partitions, one row per `usage_date`
 sql/<table>/<check>.sql    the rows that contradict the check, each with its `usage_date`, `$first_date` to `$last_date`
 sql/macros.sql             what several tables share
