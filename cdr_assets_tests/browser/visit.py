@@ -79,9 +79,12 @@ class Visit:
             for metric in self.page.get_by_test_id("stMetric").all()
         ]
 
-    def column(self, title: str) -> list[str]:
-        """The cells of a column of the page's last table."""
-        table = self.page.get_by_test_id("stDataFrame").last
+    def column(self, title: str, number: int = -1) -> list[str]:
+        """The cells of a column of one of the page's tables, the last one by default."""
+        table = self.page.get_by_test_id("stDataFrame").nth(number)
+        # What is outside of the window is drawn when it comes in.
+        table.scroll_into_view_if_needed()
+        table.locator("th", has_text=title).first.wait_for(state="attached")
         titles = [each.text_content() for each in table.locator("th").all()]
         place = titles.index(title)
         return [row.locator("td").nth(place).text_content() or "" for row in table.locator("tbody tr").all()]
