@@ -115,7 +115,7 @@ def test_the_figures_of_the_overview_are_those_of_the_warehouse(visit: Visiting,
         """
         SELECT
             sum(room_duration_s) / 60,
-            count(DISTINCT (usage_date, conf_num)),
+            count(DISTINCT nullif(conf_num, '')),
             count(DISTINCT (usage_date, coalesce(nullif(user_ref, ''), conf_num || nullif(user_name, ''), cdr_id))),
             sum(ceil(room_duration_s / 60)),
             (SELECT max(peak_connections) FROM daily_usage)

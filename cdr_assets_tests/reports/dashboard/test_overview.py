@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from statistics import mean
@@ -57,9 +58,18 @@ def test_the_period_has_the_sums_of_its_days_and_the_change_to_those_before(
     }
     sums = {label: [sum(day[column] for day in some) for some in (now, before)] for label, column in LABELS.items()}
     peaks = [max(day["peak_connections"] for day in some) for some in (now, before)]
+    first_days: dict[str, date] = {}
+    for row in read(folder / "cdr.duckdb", "call_detail_records"):
+        if row["conf_num"]:
+            first_days[row["conf_num"]] = min(row["usage_date"], first_days.get(row["conf_num"], date.max))
+    began = [
+        sum(some[0]["usage_date"] <= day <= some[-1]["usage_date"] for day in first_days.values())
+        for some in (now, before)
+    ]
+    assert sum(sums["Conferences"]) > sum(began), "some last over midnight"
     assert shown == {
         label: (f"{found[0]:,.0f}", f"{float(found[0]) / float(found[1]) - 1:+.0%}")
-        for label, found in {**sums, "Peak": peaks}.items()
+        for label, found in {**sums, "Conferences": began, "Peak": peaks}.items()
     }
 
 

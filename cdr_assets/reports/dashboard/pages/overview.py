@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import altair as alt
 import pandas as pd
 import streamlit as st
@@ -27,7 +25,7 @@ def page() -> None:
         return
     _yesterday()
     st.subheader(f"{chosen}, and the change to {chosen.before}")
-    figures([*(_summed(total, now, before) for total in _SUMS), _peak(now, before)])
+    figures(_figures(chosen, now, before))
     _say_cost(now)
     if now["provisional"].any():
         some = ", ".join(str(day.date()) for day in now.loc[now["provisional"], "usage_date"])
@@ -40,28 +38,22 @@ def page() -> None:
         _presence(chosen)
 
 
-class _Sum(NamedTuple):
-    label: str
-    column: str
-    help: str | None = None
-
-
-_SUMS = (
-    _Sum("Participant minutes", "participant_minutes"),
-    _Sum("Conferences", "conferences", "Those of each day, summed: one that lasts over midnight counts on both days."),
-    _Sum("People", "participants", "People of each day, summed: somebody who comes on two days counts twice."),
-    _Sum("Billable minutes", "billable_minutes", "Each connection is rounded up to whole minutes."),
-)
 _PEAK = "Most connections that were open at once."
 
 
-def _summed(total: _Sum, now: pd.DataFrame, before: pd.DataFrame) -> Figure:
-    former = before[total.column].sum() if len(before) else None
-    return Figure(total.label, now[total.column].sum(), former, total.help)
+def _figures(chosen: Period, now: pd.DataFrame, before: pd.DataFrame) -> list[Figure]:
+    conferences = [rows("presence", each)["conferences"][0] for each in (chosen, chosen.before)]
 
+    def summed(label: str, column: str, help: str | None = None) -> Figure:
+        return Figure(label, now[column].sum(), before[column].sum(), help)
 
-def _peak(now: pd.DataFrame, before: pd.DataFrame) -> Figure:
-    return Figure("Peak", now["peak_connections"].max(), before["peak_connections"].max(), _PEAK)
+    return [
+        summed("Participant minutes", "participant_minutes"),
+        Figure("Conferences", *conferences, "Those that began in the period."),
+        summed("People", "participants", "People of each day, summed: somebody who comes on two days counts twice."),
+        summed("Billable minutes", "billable_minutes", "Each connection is rounded up to whole minutes."),
+        Figure("Peak", now["peak_connections"].max(), before["peak_connections"].max(), _PEAK),
+    ]
 
 
 def _yesterday() -> None:
