@@ -42,14 +42,14 @@ _PEAK = "Most connections that were open at once."
 
 
 def _figures(chosen: Period, now: pd.DataFrame, before: pd.DataFrame) -> list[Figure]:
-    conferences = [rows("presence", each)["conferences"][0] for each in (chosen, chosen.before)]
+    began, began_before = (rows("presence", each)["conferences"][0] for each in (chosen, chosen.before))
 
     def summed(label: str, column: str, help: str | None = None) -> Figure:
         return Figure(label, now[column].sum(), before[column].sum(), help)
 
     return [
         summed("Participant minutes", "participant_minutes"),
-        Figure("Conferences", *conferences, "Those that began in the period."),
+        Figure("Conferences", began, began_before, "Those that began in the period."),
         summed("People", "participants", "People of each day, summed: somebody who comes on two days counts twice."),
         summed("Billable minutes", "billable_minutes", "Each connection is rounded up to whole minutes."),
         Figure("Peak", now["peak_connections"].max(), before["peak_connections"].max(), _PEAK),
