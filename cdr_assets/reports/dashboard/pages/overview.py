@@ -59,7 +59,7 @@ def _figures(chosen: Period, now: pd.DataFrame, before: pd.DataFrame) -> list[Fi
 def _yesterday() -> None:
     """The newest day that is over: people who come in the morning ask for it."""
     last = days_with_data()[-1]
-    found = rows("days_with_weekday", Period(last - DAY * 35, last))
+    found = rows("days", Period(last - DAY * 35, last))
     over = found[found["usage_date"].dt.date < utc_now().date()]
     if over.empty:
         return
@@ -85,7 +85,7 @@ def _say_cost(now: pd.DataFrame) -> None:
 
 def _minutes_by_day(chosen: Period) -> None:
     st.subheader("Participant minutes per day")
-    found = rows("days_with_weekday", Period(chosen.first - DAY * 28, chosen.last))
+    found = rows("days", Period(chosen.first - DAY * 28, chosen.last))
     found = found[found["usage_date"] >= pd.Timestamp(chosen.first)]
     data = found.assign(
         day=found["usage_date"].dt.strftime("%Y-%m-%d"),
