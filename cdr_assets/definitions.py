@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from cdr_assets.data_folder import DataFolder  # noqa: E402
 from cdr_assets.pipeline import jobs, sensors  # noqa: E402
-from cdr_assets.pipeline.assets import daily_assets, on_demand_assets  # noqa: E402
+from cdr_assets.pipeline.assets import daily_assets, on_demand_assets, set_up  # noqa: E402
 from cdr_assets.pipeline.live_run import LiveRun  # noqa: E402
 from cdr_assets.pipeline.overdue import Overdue  # noqa: E402
 from cdr_assets.pipeline.resources import Clock, EnableXResource, LandingResource, WarehouseResource  # noqa: E402
@@ -57,7 +57,7 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
         *on_demand_assets(days),
     ]
     return dg.Definitions(
-        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=settings.owners), assets),
+        assets=dg.map_asset_specs(lambda spec: set_up(spec, settings), assets),
         jobs=[
             jobs.daily_cdr,
             jobs.weekly_checks,

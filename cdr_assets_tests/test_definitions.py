@@ -168,3 +168,14 @@ def test_every_check_says_what_is_true_when_it_is_green() -> None:
 def test_every_asset_has_the_owner_that_is_set(environment: dict[str, str], owners: tuple[str, ...]) -> None:
     graph = code_location(environment).resolve_asset_graph()
     assert {tuple(graph.get(key).owners) for key in graph.get_all_asset_keys()} == {owners}
+
+
+def test_every_asset_says_where_its_data_lies() -> None:
+    graph = code_location({"CDR_DATA_DIR": "/srv/cdr", "CDR_EXPORT_DIR": "/srv/copies"}).resolve_asset_graph()
+    places = {
+        key.to_user_string(): [graph.get(key).metadata.get(name) for name in ("dagster/uri", "parquet_copy")]
+        for key in graph.get_all_asset_keys()
+    }
+    landed = dict.fromkeys(("period_cdr", "room_cdr", "conference_cdr"), ["/srv/cdr/landing", None])
+    tables = {name: ["/srv/cdr/cdr.duckdb", f"/srv/copies/{name}/*.parquet"] for name in TABLES}
+    assert places == landed | tables

@@ -11,6 +11,7 @@ from typing import NoReturn
 import dagster as dg
 from pydantic import Field
 
+from cdr_assets.data_folder import DataFolder
 from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.daily_step import DailyStep, Event
@@ -24,6 +25,7 @@ from cdr_assets.pipeline.resources import (
     WarehouseResource,
     account_client,
 )
+from cdr_assets.settings import Settings
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
@@ -72,6 +74,16 @@ def table_spec(table: Table) -> dg.AssetSpec:
             "grain": table.grain,
         },
     )
+
+
+def set_up(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
+    """The asset with its owners, and with the places of its data."""
+    data, name = DataFolder(settings.data_dir), spec.key.to_user_string()
+    if name in LANDED:
+        places = {"dagster/uri": str(data.landing)}
+    else:
+        places = {"dagster/uri": str(data.warehouse), "parquet_copy": str(settings.export_dir / name / "*.parquet")}
+    return spec.replace_attributes(owners=settings.owners).merge_attributes(metadata=places)
 
 
 class DailyConfig(dg.Config):
