@@ -176,6 +176,6 @@ def test_every_asset_says_where_its_data_lies() -> None:
         key.to_user_string(): [graph.get(key).metadata.get(name) for name in ("dagster/uri", "parquet_copy")]
         for key in graph.get_all_asset_keys()
     }
-    landed = dict.fromkeys(("period_cdr", "room_cdr", "conference_cdr"), ["/srv/cdr/landing", None])
+    landed = {name: ["/srv/cdr/landing", None] for name in ("period_cdr", "room_cdr", "conference_cdr")}
     tables = {name: ["/srv/cdr/cdr.duckdb", f"/srv/copies/{name}/*.parquet"] for name in TABLES}
     assert places == landed | tables
