@@ -92,7 +92,7 @@ def test_an_acknowledgement_that_is_killed_before_its_export(place: Location, sc
     assert not job.execute_in_process(instance=place.instance, run_config=run_config, raise_on_error=False).success
     shutil.rmtree(exported)
     assert tick_until_done(place, "landed_days") == ([[span[0]]], IN_ORDER)
-    assert duckdb.execute(f"SELECT note FROM '{exported}'").fetchall() == [("known",)]
+    assert duckdb.execute(f"SELECT acknowledged_at IS NOT NULL FROM '{exported}'").fetchall() == [(True,)]
 
 
 def test_a_warehouse_that_is_in_use_is_left_for_the_next_tick(place: Location) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,17 @@ WHOLE = Period(DAYS[0], DAYS[-1])
 PAGE_SECONDS = 60
 
 
+def read_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **environ: str) -> None:
+    """Sets up the dashboard in this process to show the data folder."""
+    monkeypatch.setenv("CDR_DATA_DIR", str(folder))
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    state.exports.clear()
+    # AppTest puts a main module of its own in place, with which later tests could not start processes.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 def show(
     monkeypatch: pytest.MonkeyPatch,
     folder: Path,
@@ -29,11 +41,7 @@ def show(
     **environ: str,
 ) -> AppTest:
     """Draws a page of `pages/` over the data folder, as if the period were chosen. Fails if the page raises."""
-    monkeypatch.setenv("CDR_DATA_DIR", str(folder))
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    state.exports.clear()
+    read_from(monkeypatch, folder, **environ)
 
     def script(page: str) -> None:
         from importlib import import_module

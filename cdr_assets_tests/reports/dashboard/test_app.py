@@ -9,18 +9,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cdr_assets.reports.dashboard import state
 from cdr_assets.reports.dashboard.launch import command
-from cdr_assets.reports.dashboard.settings import settings
-from cdr_assets_tests.reports.dashboard.shown import PAGE_SECONDS
+from cdr_assets_tests.reports.dashboard.shown import PAGE_SECONDS, read_from
 
 SCRIPT = next(Path(part) for part in command("127.0.0.1", 8501) if part.endswith(".py"))
 
 
 def open_dashboard(monkeypatch: pytest.MonkeyPatch, folder: Path) -> AppTest:
-    monkeypatch.setenv("CDR_DATA_DIR", str(folder))
-    settings.cache_clear()
-    state.exports.clear()
+    read_from(monkeypatch, folder)
     app = AppTest.from_file(str(SCRIPT), default_timeout=PAGE_SECONDS).run()
     assert [each.message for each in app.exception] == []
     return app
