@@ -93,13 +93,13 @@ def _dev(environment: dict[str, str], where: str, port: int | None) -> int:
         port = port or UI_PORT
         environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
         _say_where(environment, where, environment["CDR_UI_URL"])
-        beside = _dashboard_of_dev(environment, port)
+        services = _dashboard_of_dev(environment, port)
         module = {"python_module": {"module_name": MODULE, "location_name": location_name(environment)}}
         workspace = write_workspace(home, module)
         return processes.run(
             processes.console_script("dg", "dev", "--workspace", str(workspace), "--port", str(port)),
             environment,
-            beside,
+            services,
         )
 
 

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+STATUS_FILE = "status.json"
+"""The file in the folder of the exports that says how the days, the runs and the disk stand."""
+
 
 @dataclass(frozen=True)
 class DataFolder:

@@ -249,6 +249,11 @@ def in_memory(spill: Path) -> Iterator[Connection]:
         yield connection
 
 
+def quoted(text: str) -> str:
+    """The text as a literal, for statements that take no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """All statements inside take effect together, or none does."""

@@ -41,8 +41,8 @@ def python_function(name: str, module: str, function: str, *arguments: str) -> l
     return [sys.executable, "-c", call, *arguments]
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], beside: Sequence[Sequence[str]] = ()) -> int:
-    """Runs `command` to its end, and passes signals on to it. The commands in `beside` run until then.
+def run(command: Sequence[str], environment: Mapping[str, str], services: Sequence[Sequence[str]] = ()) -> int:
+    """Runs `command` to its end, and passes signals on to it. The commands in `services` run until then.
 
     Returns its exit code, or 128 + N if signal N ended it; 126 or 127 if it cannot be run.
     """
@@ -58,7 +58,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], beside: Sequence
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, forward)
     with ExitStack() as stack:
-        for each in beside:
+        for each in services:
             stack.callback(_stop, _start_service(each, environment))
         try:
             # In its own session the command gets a terminal's Ctrl-C once, from here, and not a second time from the

@@ -482,7 +482,7 @@ def test_the_dashboard_runs_until_it_is_told_to_stop(
     assert cli.is_free("127.0.0.1", int(port))
 
 
-BESIDE = """
+WITH_SERVICE = """
 import sys
 from cdr_assets.processes import run
 sys.exit(run(["/bin/sh", "-c", sys.argv[1]], {}, [["/bin/sh", "-c", word] for word in sys.argv[2:]]))
@@ -490,10 +490,10 @@ sys.exit(run(["/bin/sh", "-c", sys.argv[1]], {}, [["/bin/sh", "-c", word] for wo
 
 
 @pytest.mark.parametrize(("last", "code"), [("exit 3", 3), ("kill -9 $$", 128 + 9)])
-def test_what_runs_beside_a_command_ends_with_it(start: Start, tmp_path: Path, last: str, code: int) -> None:
+def test_a_service_of_a_command_ends_with_it(start: Start, tmp_path: Path, last: str, code: int) -> None:
     os.mkfifo(tmp_path / "fifo")
-    beside = service("companion").partition("=")[2]
-    process = start(sys.executable, "-c", BESIDE, f"read line <fifo; {last}", beside)
+    companion = service("companion").partition("=")[2]
+    process = start(sys.executable, "-c", WITH_SERVICE, f"read line <fifo; {last}", companion)
     assert line_with(process, "") == "companion is up"
     (tmp_path / "fifo").write_text("now\n")
     said, _ = process.communicate(timeout=PATIENCE_S)

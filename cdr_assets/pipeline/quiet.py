@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from cdr_assets.data_folder import DataFolder
-from cdr_assets.pipeline.names import STATUS_FILE
+from cdr_assets.data_folder import STATUS_FILE, DataFolder
 
 T = TypeVar("T", bound="_Tick")
 

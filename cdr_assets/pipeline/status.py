@@ -14,10 +14,10 @@ from typing import Any
 
 import dagster as dg
 
-from cdr_assets.data_folder import DataFolder, disk_usage
+from cdr_assets.data_folder import STATUS_FILE, DataFolder, disk_usage
 from cdr_assets.days import describe_days, ranges
 from cdr_assets.landing.zone import make_folder
-from cdr_assets.pipeline.names import PERIOD_CDR, STATUS_FILE
+from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.project_runs import days_of, is_of_this_project
 from cdr_assets.pipeline.run_history import newest_materialization_id, newest_materializations
 from cdr_assets.pipeline.scheduling import ClosedDays

@@ -22,7 +22,7 @@ from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.rooms import BadRooms, NoRooms
 from cdr_assets.warehouse.summary import Summary, summaries
 from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table
-from cdr_assets.warehouse.tables import CHECK_FINDINGS, DAILY_TABLES, TABLES, tables_below
+from cdr_assets.warehouse.tables import CHECK_FINDINGS, DAILY_TABLES, EXPORTED_TABLES, TABLES, tables_below
 
 SHORT_PATIENCE_S = 2.0
 """How long a sensor waits for the warehouse. It comes again."""
@@ -290,10 +290,10 @@ class Warehouse:
         return found
 
     def _exported_files(self) -> dict[str, dict[date, FileStamp]]:
-        return {table.name: exports.exported_files(self.export_dir, table) for table in TABLES if table.exported}
+        return {table.name: exports.exported_files(self.export_dir, table) for table in EXPORTED_TABLES}
 
     def _exported_of_day(self, day: date) -> dict[str, dict[date, FileStamp]]:
-        files = {table.name: exports.exported_file(self.export_dir, table, day) for table in TABLES if table.exported}
+        files = {table.name: exports.exported_file(self.export_dir, table, day) for table in EXPORTED_TABLES}
         return {name: {day: stamp} if (stamp := FileStamp.of(file)) else {} for name, file in files.items()}
 
     def _committing(self, connection: Connection) -> AbstractContextManager[Changes]:

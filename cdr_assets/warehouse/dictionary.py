@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from cdr_assets.warehouse.table import Table
-from cdr_assets.warehouse.tables import TABLES
+from cdr_assets.warehouse.tables import EXPORTED_TABLES
 
 FILE = "README.md"
 
@@ -28,7 +28,7 @@ What names a person is left out, or hashed with a secret key, unless the operato
 @cache
 def dictionary() -> str:
     """The dictionary as Markdown."""
-    return "\n".join([_HEAD, *(_section(table) for table in TABLES if table.exported)])
+    return "\n".join([_HEAD, *(_section(table) for table in EXPORTED_TABLES)])
 
 
 def write_dictionary(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from cdr_assets.database import Connection, run, transaction
+from cdr_assets.database import Connection, quoted, run, transaction
 from cdr_assets.warehouse.table import Column, Table, read_sql
 from cdr_assets.warehouse.tables import BUILD_LOG, TABLES
 
@@ -64,11 +64,7 @@ def _forget_partitions(connection: Connection, table: Table) -> None:
 
 def _describe(connection: Connection, table: Table) -> None:
     """Writes what the table and its columns mean into the database, where shells and BI tools show it."""
-    connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.meaning)}")
-    for column in table.columns:
-        connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_quoted(column.description)}')
-
-
-def _quoted(text: str) -> str:
     # COMMENT ON takes no parameters.
-    return "'" + text.replace("'", "''") + "'"
+    connection.execute(f"COMMENT ON TABLE {table.name} IS {quoted(table.meaning)}")
+    for column in table.columns:
+        connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {quoted(column.description)}')

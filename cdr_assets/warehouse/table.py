@@ -213,12 +213,13 @@ class Table:
             name: (type_, note)
             for type_, name, note in re.findall(r"(?:::(\w+))? AS (\w+),? +-- (.+)$", statement, flags=re.MULTILINE)
         }
+        left_out = self.columns_left_out
         kept = [
             column._replace(description=f"{column.description}; {noted[column.name][1]}")
             if column.name in noted
             else column
             for column in self.columns
-            if column.name not in self.columns_left_out
+            if column.name not in left_out
         ]
         own = {column.name for column in self.columns}
         added = [Column(name, type_, note) for name, (type_, note) in noted.items() if name not in own]

@@ -262,6 +262,9 @@ TABLES = (
 DAILY_TABLES = tuple(table for table in TABLES if table.build)
 """The tables that are built partition by partition; each is an asset."""
 
+EXPORTED_TABLES = tuple(table for table in TABLES if table.exported)
+"""The tables that have Parquet copies."""
+
 
 def tables_below(table: Table) -> list[Table]:
     """The tables that are built from `table`, directly or not."""

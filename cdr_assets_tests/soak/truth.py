@@ -14,9 +14,8 @@ from typing import Any
 import duckdb
 import zstandard
 
-from cdr_assets.data_folder import DataFolder
+from cdr_assets.data_folder import STATUS_FILE, DataFolder
 from cdr_assets.landing.zone import LandingZone
-from cdr_assets.pipeline.names import STATUS_FILE
 from cdr_assets.warehouse import dictionary
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table

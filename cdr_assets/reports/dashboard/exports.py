@@ -14,18 +14,16 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from cdr_assets.database import quoted
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.warehouse.exports import FileStamp, exported_file, exported_files
 from cdr_assets.warehouse.table import Column, Table, read_sql
-from cdr_assets.warehouse.tables import TABLES
+from cdr_assets.warehouse.tables import EXPORTED_TABLES
 
 _PEOPLE_IN_CLEAR = {
     "participant_known_by": "known_by(person(user_ref, user_name, cdr_id))",
     "participant": "person(user_ref, user_name, cdr_id)[2:]",
 }
-
-EXPORTED = tuple(table for table in TABLES if table.exported)
-
 
 TRIES = 5
 
@@ -94,7 +92,7 @@ class Exports:
                 ) from error
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: Table, period: Period | None) -> None:
-        files = [_quoted(exported_file(self.folder, table, day)) for day in sorted(self._files(table, period))]
+        files = [quoted(str(exported_file(self.folder, table, day))) for day in sorted(self._files(table, period))]
         if files:
             # Files of different versions may lie side by side until the sensors have written all again.
             source = f"FROM read_parquet([{', '.join(files)}], union_by_name = true)"
@@ -117,7 +115,7 @@ def read_statement(name: str) -> str:
 
 
 def _tables_in(text: str) -> list[Table]:
-    return [table for table in EXPORTED if re.search(rf"\b{table.name}\b", text)]
+    return [table for table in EXPORTED_TABLES if re.search(rf"\b{table.name}\b", text)]
 
 
 def _absent_columns(connection: duckdb.DuckDBPyConnection, table: Table, sources: Sequence[str]) -> list[Column]:
@@ -134,7 +132,3 @@ def _absent_columns(connection: duckdb.DuckDBPyConnection, table: Table, sources
 def _in_clear(column: Column) -> str:
     """A column that is not there, as the exports have it that show people in clear."""
     return f"{_PEOPLE_IN_CLEAR.get(column.name, 'NULL')}::{column.type} AS {column.name}"
-
-
-def _quoted(file: Path) -> str:
-    return "'" + str(file).replace("'", "''") + "'"

@@ -11,9 +11,9 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from cdr_assets.data_folder import STATUS_FILE
 from cdr_assets.reports.dashboard.period import Period
 
-STATUS_FILE = "status.json"
 OLD_AFTER = timedelta(minutes=15)
 STATES = ("complete", "provisional", "missing", "failed", "overdue")
 FIGURES = (

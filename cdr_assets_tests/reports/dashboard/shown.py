@@ -28,7 +28,7 @@ def read_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **environ: str) -> 
         monkeypatch.setenv(name, value)
     settings.cache_clear()
     state.exports.clear()
-    # AppTest puts a main module of its own in place, with which later tests could not start processes.
+    # AppTest replaces the main module, and later tests cannot start processes with its replacement.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 

@@ -58,7 +58,7 @@ def test_a_table_without_a_file_has_no_rows(exports: Path) -> None:
 
 def test_every_query_keeps_the_metadata_of_files_and_reads_times_as_utc(folder: Path) -> None:
     exports = Exports(folder / "published")
-    # Each query has a connection of its own, which a setting of another connection does not reach.
+    # Each query uses a new connection, and a setting of another connection does not apply to it.
     with exports._views("", None) as connection:
         set_to = connection.execute("SELECT current_setting('parquet_metadata_cache'), current_setting('TimeZone')")
         assert set_to.fetchall() == [(True, "UTC")]

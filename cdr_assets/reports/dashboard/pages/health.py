@@ -11,12 +11,13 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from cdr_assets.data_folder import STATUS_FILE
 from cdr_assets.days import days_between, describe_days, utc_now
 from cdr_assets.reports.dashboard.elements import Figure, count_column, figures, number, plain
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import settings
 from cdr_assets.reports.dashboard.state import days_with_data, period, rows
-from cdr_assets.reports.dashboard.status import OLD_AFTER, STATUS_FILE, Status, read_status
+from cdr_assets.reports.dashboard.status import OLD_AFTER, Status, read_status
 
 FOUND, NOT_BUILT = "open finding", "not built"
 STATES = {

@@ -1,7 +1,7 @@
 """What Streamlit runs.
 
-It has a folder of its own, since Streamlit takes the modules of a folder `pages` next to it for scripts of their own:
-the first visitor would get such a page without the frame.
+It is alone in its folder. Streamlit treats each module in a folder `pages` next to its script as a page, and the first
+visitor would see such a page without the frame.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 -- The account's figures of each UTC day, all apps together, each with its mean on the same weekday in the four weeks
--- before. There it is NULL where none of these four days is built. A day without records of its own, which connections
--- of other days overlap, is none of them.
+-- before. The mean is NULL where none of these four days is built. A day that has no records, but that connections of
+-- other days overlap, is not part of it.
 WITH days AS (
     SELECT
         usage_date,

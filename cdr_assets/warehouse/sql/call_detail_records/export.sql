@@ -1,5 +1,5 @@
--- Nobody can be told from it without the key. What an account writes in its own words, or sends in a shape of its own, is
--- left out: it can name somebody. A call over SIP can have a telephone's number.
+-- It identifies nobody without the key. Free text and fields without a fixed shape are left out, because they can contain
+-- a name. A call over SIP can contain a phone number.
 SELECT
     call_detail_records.* EXCLUDE (
         call_num, call_log_id, room_details, user_ref, user_name, user_ip, user_agent, conf_name, sigserver_ip,

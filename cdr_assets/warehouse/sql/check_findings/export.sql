@@ -1,2 +1,2 @@
--- A sample is made of records, and a note is what a person wrote: both can name somebody.
+-- Samples and notes can contain names: a sample shows records, and a note is free text.
 SELECT * EXCLUDE (sample, note) FROM check_findings WHERE usage_date = $usage_date;

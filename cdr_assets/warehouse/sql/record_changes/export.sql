@@ -1,5 +1,5 @@
--- Nobody can be told from it. Values are shown of fields that hold times, numbers and ids; of the others only that they
--- changed. The name of a field that is not known can be what somebody typed.
+-- It identifies nobody. It has the values of fields that hold times, numbers and ids; of other fields it only says that
+-- they changed. The name of an unknown field can be text that somebody typed.
 SELECT
     * REPLACE (
         shown_field(field) AS field,  -- "another" for a field that is not known
