@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
+from cdr_assets.reports.dashboard.period import Period
+
 NONE = "\N{EN DASH}"
 
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
@@ -42,6 +44,11 @@ def figures(found: Sequence[Figure]) -> None:
             delta_color="off",
             help=figure.help,
         )
+
+
+def say_nothing_is_built(chosen: Period) -> None:
+    """Says that no day of the period is built, and what to do."""
+    st.info(f"No day from {chosen.first} to {chosen.last} is built. Choose other days.")
 
 
 def number(value: Any, digits: int = 0) -> str:

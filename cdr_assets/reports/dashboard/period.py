@@ -9,6 +9,7 @@ from typing import NamedTuple
 from cdr_assets.days import DAY, parse_day
 
 MAX_DAYS = 3_660
+MOST_STEPS = 92
 
 
 class Period(NamedTuple):
@@ -21,6 +22,11 @@ class Period(NamedTuple):
     def days(self) -> int:
         """How many."""
         return (self.last - self.first).days + 1
+
+    @property
+    def step_days(self) -> int:
+        """How many days a point of a chart stands for: one, or a week if there would be too many points."""
+        return 1 if self.days <= MOST_STEPS else 7
 
     @property
     def before(self) -> Period:

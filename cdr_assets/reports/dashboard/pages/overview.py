@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from cdr_assets.days import DAY, utc_now
-from cdr_assets.reports.dashboard.elements import Figure, figures, number, share
+from cdr_assets.reports.dashboard.elements import Figure, figures, number, say_nothing_is_built, share
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import RATE, settings
 from cdr_assets.reports.dashboard.state import days_with_data, period, rows
@@ -21,7 +21,7 @@ def page() -> None:
     chosen = period()
     now, before = rows("days", chosen), rows("days", chosen.before)
     if now.empty:
-        st.info(f"No day from {chosen.first} to {chosen.last} is built. Choose other days.")
+        say_nothing_is_built(chosen)
         return
     _yesterday()
     st.subheader(f"{chosen}, and the change to {chosen.before}")

@@ -6,14 +6,19 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from cdr_assets.reports.dashboard.elements import count_column, cut, downloads, number, share
+from cdr_assets.reports.dashboard.elements import (
+    count_column,
+    cut,
+    downloads,
+    number,
+    say_nothing_is_built,
+    share,
+)
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.state import period, rows
 
 PARTS = {"Browser": "browser", "Browser and version": "version", "Operating system": "system"}
 LEAST_CONNECTIONS = 30
-MOST_STEPS = 92
-"""A longer period has a point per week in the charts."""
 
 UNKNOWN = "unknown"
 MEDIA = ["video", "audio", "sharing"]
@@ -25,13 +30,12 @@ RETURNS = "Returns after an absence, of 100 people in conferences. Somebody in t
 def page() -> None:
     """The page."""
     chosen = period()
-    step_days = 1 if chosen.days <= MOST_STEPS else 7
-    found = rows("quality_days", chosen, step_days=step_days)
+    found = rows("quality_days", chosen, step_days=chosen.step_days)
     if found.empty:
-        st.info(f"No day from {chosen.first} to {chosen.last} is built. Choose other days.")
+        say_nothing_is_built(chosen)
         return
     _good(found)
-    _good_over_time(found, step_days)
+    _good_over_time(found, chosen.step_days)
     _clients(chosen)
 
 

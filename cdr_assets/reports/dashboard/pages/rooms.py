@@ -16,6 +16,7 @@ from cdr_assets.reports.dashboard.elements import (
     figures,
     minutes_column,
     number,
+    say_nothing_is_built,
     share,
 )
 from cdr_assets.reports.dashboard.period import Period
@@ -24,8 +25,6 @@ from cdr_assets.reports.dashboard.state import exports, period, rows
 
 MOST_SHOWN = 1_000
 MOST_DOWNLOADED = 100_000
-MOST_STEPS = 92
-"""A longer period has a number per week in the small charts."""
 
 NO_ROOM = "no room named"
 UNALLOCATED = "unallocated"
@@ -47,7 +46,7 @@ def page() -> None:
 def _rooms(chosen: Period) -> None:
     found = rows("rooms", chosen, most=MOST_SHOWN)
     if found.empty:
-        _say_nothing_is_there(chosen)
+        say_nothing_is_built(chosen)
         return
     total = found.iloc[0]
     figures(
@@ -58,7 +57,7 @@ def _rooms(chosen: Period) -> None:
             Figure("Billable minutes", total["all_billable_minutes"]),
         ]
     )
-    steps = rows("room_minutes", chosen, rooms=_keys(found["room_id"]), step_days=_step_days(chosen))
+    steps = rows("room_minutes", chosen, rooms=_keys(found["room_id"]), step_days=chosen.step_days)
     shown = found.merge(steps, on="room_id", how="left")
     st.dataframe(
         shown.assign(room_id=_named(shown["room_id"], NO_ROOM)),
@@ -93,7 +92,7 @@ def _owners(chosen: Period) -> None:
     everything: dict[str, Any] = {"owners": [], "codes": []}
     (total,) = rows("owner_totals", chosen, **everything).to_dict("records")
     if not total["rows"]:
-        _say_nothing_is_there(chosen)
+        say_nothing_is_built(chosen)
         return
     _say_what_nobody_owns(total)
     some = _choose_owners(chosen)
@@ -114,7 +113,7 @@ def _owners(chosen: Period) -> None:
             ),
         ]
     )
-    steps = rows("owner_minutes", chosen, owners=_keys(found["owner_ref"]), step_days=_step_days(chosen))
+    steps = rows("owner_minutes", chosen, owners=_keys(found["owner_ref"]), step_days=chosen.step_days)
     shown = found.merge(steps, on=["owner_ref", "billing_code"], how="left")
     shown = shown.assign(
         owner_ref=_named(shown["owner_ref"], UNALLOCATED), billing_code=_named(shown["billing_code"], NO_CODE)
@@ -190,7 +189,7 @@ def _with_cost(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _usage_columns(chosen: Period) -> dict[str, Any]:
-    each = "day" if _step_days(chosen) == 1 else "week"
+    each = "day" if chosen.step_days == 1 else "week"
     return {
         "connections": count_column("Connections"),
         "conferences": count_column("Conferences", help="Conferences of each day, summed."),
@@ -200,20 +199,12 @@ def _usage_columns(chosen: Period) -> dict[str, Any]:
     }
 
 
-def _step_days(chosen: Period) -> int:
-    return 1 if chosen.days <= MOST_STEPS else 7
-
-
 def _keys(names: pd.Series) -> list[str]:
     return sorted(set(names.fillna("")))
 
 
 def _named(names: pd.Series, none: str) -> pd.Series:
     return names.fillna(none).map(cut)
-
-
-def _say_nothing_is_there(chosen: Period) -> None:
-    st.info(f"No day from {chosen.first} to {chosen.last} is built. Choose other days.")
 
 
 def _say_what_is_cut(shown: int, total: int, what: str) -> None:
