@@ -8,6 +8,7 @@ published/status.json                          how the days, the runs and the di
 built/log                                      a copy of the warehouse's table build_log, for the sensors
 runs/                                          the locks of living runs
 pace                                           when the next request to EnableX may be sent
+scratch/                                       for a moment, what is on its way to a bucket, or does not fit in memory
 people.key                                     with what people are hashed in published/
 account                                        App ID of the account whose records these are
 """
@@ -61,6 +62,10 @@ class DataFolder:
     @property
     def pace(self) -> Path:
         return self.root / "pace"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
 
     @property
     def people_key(self) -> Path:

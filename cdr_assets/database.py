@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -50,6 +50,22 @@ class WarehouseError(Exception):
 
 class WarehouseBusy(WarehouseError):
     """Another process kept the DuckDB file until the deadline."""
+
+
+class AnyDatabase(Protocol):
+    """A DuckDB file or a lake, with one writer at a time."""
+
+    def connect(self, patience_s: float | None = None) -> AbstractContextManager[Connection]:
+        """A connection for writing, which is always closed. `patience_s` is for this connection alone.
+
+        Raises WarehouseBusy when other processes write for longer, WarehouseError when it cannot be opened.
+        """
+
+    def exists(self) -> bool:
+        """Whether anybody has written to it."""
+
+    def transaction(self, connection: Connection) -> AbstractContextManager[None]:
+        """All statements inside take effect together, or none does."""
 
 
 class Database:
@@ -98,6 +114,15 @@ class Database:
                         connection.close()
             finally:
                 queue.release()
+
+    def exists(self) -> bool:
+        """Whether there is a file with content."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return self.path.stat().st_size > 0
+        return False
+
+    def transaction(self, connection: Connection) -> AbstractContextManager[None]:
+        return transaction(connection)
 
     def _open(self, waiting: _Waiting) -> Connection:
         with suppress(FileNotFoundError):
@@ -261,7 +286,9 @@ def transaction(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        # Where it fails, the connection is broken, and nothing was committed either.
+        with suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 
