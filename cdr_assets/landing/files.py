@@ -14,11 +14,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import IO
 
 import msgspec
 import zstandard
+
+from cdr_assets.storage import Readable, Stored
 
 SUFFIX = ".ndjson.zst"
 TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
@@ -38,7 +39,7 @@ _NAME = re.compile(
 class DamagedFile(Exception):
     """A landed file does not hold what landed in it."""
 
-    def __init__(self, path: Path, problem: str) -> None:
+    def __init__(self, path: Readable, problem: str) -> None:
         super().__init__(f"{path} {problem}")
         self.path, self.problem = path, problem
 
@@ -47,7 +48,9 @@ class DamagedFile(Exception):
 class LandedFile:
     """A file with records of one UTC day, as its name describes it."""
 
-    path: Path
+    path: Readable
+    size: int
+    """Bytes of the file, when it was listed."""
     request: int
     """Number of the request that brought it; 0 for files of earlier versions."""
     landed_at: datetime
@@ -59,9 +62,9 @@ class LandedFile:
     """Some cdr_id may be in it more than once."""
 
     @classmethod
-    def at(cls, path: Path) -> LandedFile | None:
+    def of(cls, file: Stored) -> LandedFile | None:
         """The file as its name describes it; None if the name is not that of a landed file."""
-        found = _NAME.fullmatch(path.name)
+        found = _NAME.fullmatch(file.path.name)
         if not found:
             return None
         try:
@@ -70,7 +73,8 @@ class LandedFile:
             return None
         records = int(found["records"]) if found["request"] else None
         return cls(
-            path,
+            file.path,
+            file.size,
             int(found["request"] or 0),
             landed_at.replace(tzinfo=timezone.utc),
             found["route"],

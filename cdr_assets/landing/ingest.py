@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 
 from cdr_assets.days import end_of
 from cdr_assets.enablex.records import Batch
@@ -50,7 +49,8 @@ class IngestResult:
     """For each day that was asked for or that has records."""
     quarantined: dict[date | None, int] = field(default_factory=dict)
     """Quarantined records by UTC day, None where the day cannot be read."""
-    quarantine_files: list[Path] = field(default_factory=list)
+    quarantine_files: list[str] = field(default_factory=list)
+    """Their names in the storage."""
     has_no_list: bool = False
     """The answer reported success without a list of records, which counts as no records."""
 
@@ -94,7 +94,7 @@ def _naming_the_disk(zone: LandingZone) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is not None and error.filename is None:
-            error.filename = str(zone.landing)
+            error.filename = str(zone.storage.scratch)
         raise
 
 
@@ -103,6 +103,7 @@ def commit(zone: LandingZone, staged: Staged) -> IngestResult:
     changes = {}
     for day in sorted({*staged.records, *staged.days}):
         with zone.lock(day):
+            staged.check()
             changes[day] = _commit_day(zone, staged, day)
             if day in staged.days:
                 zone.note_asked(day, staged.request, staged.sent_at)

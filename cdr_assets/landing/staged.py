@@ -15,7 +15,9 @@ from cdr_assets.enablex.records import Batch, Quarantined
 from cdr_assets.landing.comparison import Comparison, Counts
 from cdr_assets.landing.files import DamagedFile, LandedFile, file_name, texts
 from cdr_assets.landing.hashes import Hashes
-from cdr_assets.landing.zone import LandingZone, make_folder, partition_name, sync
+from cdr_assets.landing.staging import StagingFolder
+from cdr_assets.landing.zone import LandingZone, partition_name
+from cdr_assets.storage import make_folder, sync
 
 # With a checksum, no flipped bit reads as another record. The compressor's hash table then fits in the processor's
 # first cache: a sixth faster, and files are no larger.
@@ -29,8 +31,10 @@ class Staged:
     what landed, and when another request for the day is under way: that one may be older and land later.
     """
 
-    def __init__(self, zone: LandingZone, folder: Path, route: str, days: Sequence[date], replace: bool) -> None:
-        self.folder = folder
+    def __init__(
+        self, zone: LandingZone, staging: StagingFolder, route: str, days: Sequence[date], replace: bool
+    ) -> None:
+        self.folder, self.check = staging
         self.route, self.replace = route, replace
         self.days = frozenset(days)
         self.request, self.sent_at = 0, zone.now()
@@ -70,8 +74,9 @@ class Staged:
 
     def as_landed(self, day: date) -> LandedFile:
         """The day's file, read as a landed one is."""
-        lines = self.lines(day)
-        return LandedFile(self.records_file(day), self.request, self.sent_at, self.route, lines, self.ids(day) < lines)
+        path, lines = self.records_file(day), self.lines(day)
+        has_repeats = self.ids(day) < lines
+        return LandedFile(path, path.stat().st_size, self.request, self.sent_at, self.route, lines, has_repeats)
 
     def write(self, batches: Iterable[Batch]) -> None:
         """Writes an answer and flushes it to the disk. Replaces what an earlier attempt wrote.
@@ -112,9 +117,10 @@ class Staged:
     def write_unknown(self, day: date, files: Sequence[LandedFile]) -> Counts:
         """Compares the day's file with landed ones, and leaves only the records in it that are not known."""
         whole, covers_day = self.as_landed(day), day in self.days
-        kept = whole.path.with_name("whole.zst")
+        path = self.records_file(day)
+        kept = path.with_name("whole.zst")
         with Comparison(files, covers_day, self._zone.moved_records(day)) as comparison:
-            os.replace(whole.path, kept)
+            os.replace(path, kept)
             lines_before, ids_before = self._lines.pop(day, 0), self._ids.pop(day, Hashes())
             try:
                 with kept.open("rb") as content, _Writers(self) as writers:
@@ -124,7 +130,7 @@ class Staged:
                             self._write(writers, day, text, ids)
                     return comparison.counts()
             except DamagedFile:
-                os.replace(kept, whole.path)
+                os.replace(kept, path)
                 self._lines[day], self._ids[day] = lines_before, ids_before
                 raise
 
