@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
 
-from cdr_assets.data_folder import DataFolder
-from cdr_assets.database import Connection, Database, run
+from cdr_assets.database import Connection, run
 from cdr_assets.days import ranges
+from cdr_assets.lake import Lake
+from cdr_assets.places import Places
 from cdr_assets.warehouse import build_log, exports, schema
 from cdr_assets.warehouse.build_log import Entry
-from cdr_assets.warehouse.build_log_copy import BuildLogCopy
+from cdr_assets.warehouse.build_log_copy import BuildLogCopy, NoCopy
 from cdr_assets.warehouse.checks import BlockedByCheck, Finding, acknowledge, keep, look
 from cdr_assets.warehouse.commit import BuiltFrom, Changes, committing
 from cdr_assets.warehouse.exports import FileStamp
 from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.rooms import BadRooms, NoRooms
 from cdr_assets.warehouse.summary import Summary, summaries
-from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table
+from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table, read_sql
 from cdr_assets.warehouse.tables import CHECK_FINDINGS, DAILY_TABLES, EXPORTED_TABLES, TABLES, tables_below
 
 SHORT_PATIENCE_S = 2.0
@@ -52,36 +53,58 @@ class BuiltPartition:
 
 
 class Warehouse:
-    """The DuckDB file at `path`, with its exports and its build log. Its folder and tables are made when first needed.
+    """The tables, with their exports and their build log. A file or a lake, and its tables, are made when first needed.
 
-    `patience_s` is how many seconds to wait for other processes to close the file. `facts` are what tables are built
-    from besides landed records. With `people_in_clear` the exports show people as the tables do.
+    `where` is a DuckDB file, with everything else next to it, or says where everything is. `export_dir` is a folder or
+    a bucket. `patience_s` is how many seconds to wait for other writers. `facts` are what tables are built from besides
+    landed records. With `people_in_clear` the exports show people as the tables do.
     """
 
     def __init__(
         self,
-        path: Path,
-        export_dir: Path | None = None,
+        where: Path | Places,
+        export_dir: Path | str = "",
         patience_s: float = 900,
         facts: Facts = NO_FACTS,
         people_in_clear: bool = False,
     ) -> None:
-        self.path = path
+        places = where if isinstance(where, Places) else Places.read(where.parent, str(where))
+        self.places = places
         self._facts = facts
-        folder = DataFolder(path.parent)
-        self.export_dir = export_dir or folder.exports
-        self._former_log = folder.former_build_log
-        self._people = PeopleInExports(folder.people_key, people_in_clear)
-        self._log_copy = BuildLogCopy(folder.build_log, path)
-        self._database = Database(path, self._prepare, patience_s, self._log_copy.while_open)
+        self._exports = places.exports(str(export_dir))
+        self._people = PeopleInExports(places.storage, people_in_clear)
+        self._former_log = places.folder.former_build_log
+        copy = BuildLogCopy(places.folder.build_log, places.file)
+        self._log_copy: BuildLogCopy | NoCopy = NoCopy() if places.is_lake else copy
+        self._database = places.database(self._prepare, patience_s, copy.while_open)
 
     def is_provisional(self, day: date) -> bool:
         """Whether more records of the UTC day are expected."""
         return self._facts.is_provisional(day)
 
     def connect(self, patience_s: float | None = None) -> AbstractContextManager[Connection]:
-        """A connection for writing, with the tables as the registry has them. See Database.connect for its errors."""
+        """A connection for writing, with the tables as the registry has them. See AnyDatabase for its errors."""
         return self._database.connect(patience_s)
+
+    @contextmanager
+    def reading(self, patience_s: float | None = None) -> Iterator[Connection]:
+        """A connection for reading. One to a lake waits for nobody; a file can be opened by one process alone."""
+        if isinstance(self._database, Lake):
+            with self._database.read() as connection:
+                connection.execute(read_sql("macros"))
+                yield connection
+        else:
+            with self.connect(patience_s) as connection:
+                yield connection
+
+    @property
+    def lake(self) -> Lake | None:
+        """The lake; None where the warehouse is a file."""
+        return self._database if isinstance(self._database, Lake) else None
+
+    def exists(self) -> bool:
+        """Whether anything was ever built. Raises WarehouseError when the server of a lake cannot be reached."""
+        return self._database.exists()
 
     def _prepare(self, connection: Connection) -> None:
         has_new_tables = schema.prepare(connection)
@@ -236,8 +259,10 @@ class Warehouse:
         open the warehouse as a rule. If the copy is not that of the file in place, it waits up to SHORT_PATIENCE_S
         for the file. Raises WarehouseBusy if it is in use for longer, WarehouseError if it is not a DuckDB file.
         """
-        if self._log_copy.stamp() is None:
+        if not self.exists():
             return {table.name: {} for table in tables}
+        if isinstance(self._database, Lake):
+            return self._built_in_lake(self._database, tables)
         if copied := self._log_copy.read():
             found = self._in_place(copied.entries, self._exported_files(), tables)
             # Otherwise exports may be newer than the entries.
@@ -248,6 +273,11 @@ class Warehouse:
             if not self._log_copy.read():
                 self._log_copy.rewrite(entries)
             return self._in_place(entries, self._exported_files(), tables)
+
+    def _built_in_lake(self, lake: Lake, tables: Collection[Table]) -> dict[str, dict[date, str]]:
+        """As built_partitions. If others write meanwhile, an export is newer than its entry, and its day is due."""
+        with lake.read() as connection:
+            return self._in_place(build_log.entries(connection), self._exported_files(), tables)
 
     def built_days(self, tables: Collection[Table] = DAILY_TABLES) -> dict[date, str]:
         """The landing version of every day of which all `tables` are built from the same landing files.
@@ -290,14 +320,13 @@ class Warehouse:
         return found
 
     def _exported_files(self) -> dict[str, dict[date, FileStamp]]:
-        return {table.name: exports.exported_files(self.export_dir, table) for table in EXPORTED_TABLES}
+        return {table.name: exports.exported_files(self._exports, table) for table in EXPORTED_TABLES}
 
     def _exported_of_day(self, day: date) -> dict[str, dict[date, FileStamp]]:
-        files = {table.name: exports.exported_file(self.export_dir, table, day) for table in EXPORTED_TABLES}
-        return {name: {day: stamp} if (stamp := FileStamp.of(file)) else {} for name, file in files.items()}
+        return {table.name: exports.exported_files(self._exports, table, day) for table in EXPORTED_TABLES}
 
     def _committing(self, connection: Connection) -> AbstractContextManager[Changes]:
-        return committing(connection, self.export_dir, self._people, self._log_copy)
+        return committing(connection, self._database, self._exports, self._people, self._log_copy)
 
     def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:
         """Replaces the kept findings of these checks on these days, and exports them."""

@@ -78,7 +78,7 @@ def forget_all(connection: Connection) -> None:
 
 def note_export(connection: Connection, table: Table, export: Export) -> list[Entry]:
     """Notes the new file of a partition in its entry. Returns the entry, or nothing if the partition has none."""
-    rows = run(
+    run(
         connection,
         BUILD_LOG.sql("update_export"),
         asset=table.name,
@@ -86,4 +86,4 @@ def note_export(connection: Connection, table: Table, export: Export) -> list[En
         export_size=export.stamp.size,
         export_mtime_ns=export.stamp.mtime_ns,
     )
-    return [Entry(**row) for row in rows]
+    return [entry for entry in entries_of(connection, export.usage_date) if entry.asset == table.name]

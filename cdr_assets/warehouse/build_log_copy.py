@@ -42,6 +42,25 @@ class Read(NamedTuple):
     stamp: Stamp
 
 
+class NoCopy:
+    """Stands for the copy where none is needed: a lake is read while others write to it."""
+
+    is_current = False
+    is_too_long = False
+
+    def read(self) -> None:
+        return None
+
+    def stamp(self) -> None:
+        return None
+
+    def rewrite(self, entries: Iterable[Entry]) -> None:
+        pass
+
+    def append(self, forgotten: Sequence[tuple[str, date]], written: Sequence[Entry]) -> None:
+        pass
+
+
 class BuildLogCopy:
     """The copy at `path` of the build log in the DuckDB file `warehouse`."""
 

@@ -146,13 +146,8 @@ def acknowledge(
     connection: Connection, check_name: str, first: date, last: date, note: str, now: datetime
 ) -> list[date]:
     """Acknowledges the open findings of the check on the days from `first` to `last`. Returns the days that had one."""
-    rows = run(
-        connection,
-        CHECK_FINDINGS.sql("acknowledge"),
-        check_name=check_name,
-        first_date=first,
-        last_date=last,
-        note=note,
-        acknowledged_at=now.replace(tzinfo=None),
-    )
-    return sorted(row["usage_date"] for row in rows)
+    which = {"check_name": check_name, "first_date": first, "last_date": last}
+    days = [row["usage_date"] for row in run(connection, CHECK_FINDINGS.sql("open_days"), **which)]
+    acknowledged_at = now.replace(tzinfo=None)
+    run(connection, CHECK_FINDINGS.sql("acknowledge"), **which, note=note, acknowledged_at=acknowledged_at)
+    return days

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
-from pathlib import Path
 from typing import NamedTuple
 
-from cdr_assets.database import Connection, run, transaction
+from cdr_assets.database import AnyDatabase, Connection, run
+from cdr_assets.storage import Storage
 from cdr_assets.warehouse import build_log, exports
 from cdr_assets.warehouse.build_log import Entry
-from cdr_assets.warehouse.build_log_copy import BuildLogCopy
+from cdr_assets.warehouse.build_log_copy import BuildLogCopy, NoCopy
 from cdr_assets.warehouse.dictionary import write_dictionary
 from cdr_assets.warehouse.exports import Export
 from cdr_assets.warehouse.people import PeopleInExports
@@ -34,12 +34,14 @@ class BuiltFrom(NamedTuple):
 class Changes:
     """What a transaction changes in the build log and in the exports. Use it inside `committing`."""
 
-    def __init__(self, connection: Connection, export_dir: Path, people: PeopleInExports) -> None:
-        self._connection, self._export_dir, self._people = connection, export_dir, people
+    def __init__(
+        self, connection: Connection, database: AnyDatabase, storage: Storage, people: PeopleInExports
+    ) -> None:
+        self._connection, self._database, self._storage, self._people = connection, database, storage, people
         self._forgotten: list[tuple[str, date]] = []
         self._written: list[Entry] = []
         self._exports: dict[Table, list[Export]] = {}
-        self._emptied: list[Path] = []
+        self._emptied: list[str] = []
 
     def forget(self, tables: Collection[Table], days: Collection[date]) -> None:
         """Makes the tables' partitions of these days due to be built again."""
@@ -62,24 +64,23 @@ class Changes:
         Of `days`, those are exported, too, that have a file: a killed process may not have come to replace it.
         """
         for day in sorted({*changed_days, *days}):
-            file = exports.exported_file(self._export_dir, CHECK_FINDINGS, day)
-            if day not in changed_days and not file.exists():
+            if day not in changed_days and not exports.exported_files(self._storage, CHECK_FINDINGS, day):
                 continue
             self.forget([CHECK_FINDINGS], [day])
             if run(self._connection, CHECK_FINDINGS.sql("of_day"), usage_date=day):
                 self._write(CHECK_FINDINGS, {day: BuiltFrom("", "")}, self._export(CHECK_FINDINGS, [day]))
             else:
-                self._emptied.append(file)
+                self._emptied.append(exports.name_of(CHECK_FINDINGS, day))
 
     def put_exports_in_place(self) -> None:
         """Call it after the commit."""
-        for file in self._emptied:
-            file.unlink(missing_ok=True)
+        for name in self._emptied:
+            self._storage.delete(name)
         for table, written in self._exports.items():
             in_place = [export.put_in_place() for export in written]
             if in_place != written:
                 # A file system that changes the time of a file when it is renamed.
-                with transaction(self._connection):
+                with self._database.transaction(self._connection):
                     self._note(table, in_place)
 
     def discard_exports(self) -> None:
@@ -87,19 +88,19 @@ class Changes:
         for export in (each for written in self._exports.values() for each in written):
             export.discard()
 
-    def copy_to(self, copy: BuildLogCopy) -> None:
+    def copy_to(self, copy: BuildLogCopy | NoCopy) -> None:
         """Adds the changes of the build log to its copy."""
         copy.append(self._forgotten, self._written)
 
     def _export(self, table: Table, days: Collection[date]) -> dict[date, Export]:
         if table not in self._exports:
-            exports.remove_unfinished(self._export_dir, table)
+            exports.remove_unfinished(self._storage, table)
         written = {}
         for day in sorted(days):
-            written[day] = exports.write_export(self._connection, self._export_dir, table, day, self._people)
+            written[day] = exports.write_export(self._connection, self._storage, table, day, self._people)
             self._exports.setdefault(table, []).append(written[day])
         if written:
-            write_dictionary(self._export_dir)
+            write_dictionary(self._storage)
         return written
 
     def _note(self, table: Table, written: Iterable[Export]) -> None:
@@ -118,13 +119,17 @@ class Changes:
 
 @contextmanager
 def committing(
-    connection: Connection, export_dir: Path, people: PeopleInExports, copy: BuildLogCopy
+    connection: Connection,
+    database: AnyDatabase,
+    storage: Storage,
+    people: PeopleInExports,
+    copy: BuildLogCopy | NoCopy,
 ) -> Iterator[Changes]:
-    """A transaction. All of its changes take effect together, or none does."""
-    changes = Changes(connection, export_dir, people)
+    """A transaction. All of its changes take effect together, or none does. The exports are in `storage`."""
+    changes = Changes(connection, database, storage, people)
     was_current = copy.is_current
     try:
-        with transaction(connection):
+        with database.transaction(connection):
             yield changes
             # From here on the changes may be in the warehouse. They are in the copy when they were appended to it.
             copy.is_current = False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
+from cdr_assets.storage import Storage
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import EXPORTED_TABLES
 
@@ -31,19 +32,12 @@ def dictionary() -> str:
     return "\n".join([_HEAD, *(_section(table) for table in EXPORTED_TABLES)])
 
 
-def write_dictionary(folder: Path) -> None:
-    """Writes the dictionary into the folder of the exports, unless it is there.
-
-    A process that is killed here leaves a part of it, which the next export replaces.
-    """
-    file, text = folder / FILE, dictionary()
-    try:
-        if file.read_text(encoding="utf-8") == text:
+def write_dictionary(storage: Storage) -> None:
+    """Writes the dictionary next to the exports, unless it is there."""
+    with suppress(UnicodeDecodeError):
+        if storage.read(FILE) == dictionary():
             return
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
-    file.write_text(text, encoding="utf-8")
-    file.chmod(0o644)
+    storage.write(FILE, dictionary())
 
 
 def _section(table: Table) -> str:

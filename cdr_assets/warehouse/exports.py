@@ -2,6 +2,8 @@
 
 published/<table>/YYYY-MM-DD.parquet      one partition, replaced whole
 published/<table>/YYYY-MM-DD.<process>    one that is not finished; of a killed process it is removed by the next run
+
+On its way to a bucket, one that is not finished is in a folder of this machine.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cdr_assets.database import Connection, run
+from cdr_assets.storage import Storage, make_readable_folder
 from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.table import Table
 
@@ -24,7 +27,10 @@ _UNFINISHED = re.compile(r"\d{4}-\d{2}-\d{2}\.\d+")
 
 
 class FileStamp(NamedTuple):
-    """What tells a file from an older or a damaged one: its bytes, and its modification time in nanoseconds."""
+    """What tells a file from an older or a damaged one: its bytes, and its modification time in nanoseconds.
+
+    An object has a number that is made from its ETag instead of the time.
+    """
 
     size: int
     mtime_ns: int
@@ -49,7 +55,8 @@ class Export:
 
     usage_date: date
     unfinished: Path
-    place: Path
+    storage: Storage
+    name: str
     stamp: FileStamp
 
     def put_in_place(self) -> Export:
@@ -57,22 +64,21 @@ class Export:
 
         Returns the export with the stamp that it has there: some file systems do not keep a file's time.
         """
-        os.replace(self.unfinished, self.place)
-        return replace(self, stamp=FileStamp.of(self.place) or self.stamp)
+        stored = self.storage.put(self.unfinished, self.name)
+        return replace(self, stamp=FileStamp(stored.size, stored.mark))
 
     def discard(self) -> None:
         """Removes the file if it did not take its place."""
         self.unfinished.unlink(missing_ok=True)
 
 
-def write_export(connection: Connection, folder: Path, table: Table, day: date, people: PeopleInExports) -> Export:
+def write_export(connection: Connection, storage: Storage, table: Table, day: date, people: PeopleInExports) -> Export:
     """Writes the partition as the connection's transaction sees it, not yet in its place.
 
     A table with people has a statement `export`, by which they are hashed.
     """
-    place = exported_file(folder, table, day)
-    make_readable_folder(place.parent)
-    unfinished = place.with_suffix(f".{os.getpid()}")
+    unfinished = storage.scratch / table.name / f"{day}.{os.getpid()}"
+    make_readable_folder(unfinished.parent)
     try:
         if table.has_sql("export") and not people.in_clear:
             rows = table.query("export")
@@ -86,42 +92,32 @@ def write_export(connection: Connection, folder: Path, table: Table, day: date, 
             file=str(unfinished),
             **secret,
         )
-        # Another user's BI service may read it; the data folder around it decides who gets that far.
-        unfinished.chmod(0o644)
-        return Export(day, unfinished, place, FileStamp.from_status(unfinished.stat()))
+        stamp = FileStamp(unfinished.stat().st_size, storage.mark_of(unfinished))
+        return Export(day, unfinished, storage, name_of(table, day), stamp)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
 
 
-def exported_file(folder: Path, table: Table, day: date) -> Path:
-    """The file of a partition, whether it is there or not."""
-    return folder / table.name / f"{day}.parquet"
+def name_of(table: Table, day: date) -> str:
+    """The name of a partition's file, whether it is there or not."""
+    return f"{table.name}/{day}.parquet"
 
 
-def exported_files(folder: Path, table: Table) -> dict[date, FileStamp]:
-    """The stamp of each file of the table, by its day."""
+def exported_files(storage: Storage, table: Table, only: date | None = None) -> dict[date, FileStamp]:
+    """The stamp of each file of the table, by its day; that of one day with `only`."""
     found: dict[date, FileStamp] = {}
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / table.name) as files:
-        for file in files:
-            if named := _FINISHED.fullmatch(file.name):
-                with suppress(ValueError, FileNotFoundError):
-                    found[date.fromisoformat(named[1])] = FileStamp.from_status(file.stat())
+    file_name = f"{only}.parquet" if only else ""
+    for stored in storage.files(table.name, file_name, file_name):
+        if named := _FINISHED.fullmatch(stored.name.removeprefix(f"{table.name}/")):
+            with suppress(ValueError):
+                found[date.fromisoformat(named[1])] = FileStamp(stored.size, stored.mark)
     return found
 
 
-def remove_unfinished(folder: Path, table: Table) -> None:
+def remove_unfinished(storage: Storage, table: Table) -> None:
     """Removes what killed processes left. Only one process at a time exports: the one that has the warehouse open."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        for name in os.listdir(folder / table.name):
+        for name in os.listdir(storage.scratch / table.name):
             if _UNFINISHED.fullmatch(name):
-                (folder / table.name / name).unlink(missing_ok=True)
-
-
-def make_readable_folder(folder: Path) -> None:
-    """Makes the folder so that others can read it. One that exists keeps its permissions."""
-    if not folder.exists():
-        make_readable_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        # The umask is 077 while the warehouse is open. What a shared folder passes on, such as its group, stays.
-        folder.chmod(folder.stat().st_mode | 0o055)
+                (storage.scratch / table.name / name).unlink(missing_ok=True)

@@ -10,9 +10,13 @@ from typing import Any
 import duckdb
 
 from cdr_assets.database import Connection, WarehouseError, run
+from cdr_assets.lake import is_lake
 from cdr_assets.warehouse.clients import name_clients
-from cdr_assets.warehouse.partitions import count_rows, delete_partitions
+from cdr_assets.warehouse.partitions import delete_partitions
 from cdr_assets.warehouse.table import Inputs, LandedFile, LandedFiles, Rebuilt, Table, read_sql
+
+LOADED = "loaded_records"
+"""The temporary table in which records are typed that may come more than once."""
 
 MAX_TEXTS = 200_000
 """Records whose versions are held as text at a time, so that they fit in memory."""
@@ -32,34 +36,54 @@ def load_records(connection: Connection, table: Table, days: Sequence[date], inp
             f"{usage_date} has not landed, so its records are unknown: materialize period_cdr for it first"
         )
     loaded = _already_loaded(connection, table, usage_date, landed, files)
-    new = files[loaded:]
-    may_repeat = len(files) > 1 or files[0].has_repeats
     if not loaded:
         delete_partitions(connection, table, days)
-    rows_before = count_rows(connection, table, days)[usage_date] if loaded else 0
-    # Keeping the order of rows takes time. It matters only if a record comes more than once.
+    # A record that comes more than once needs the order of the lines, which takes time to keep.
+    may_repeat = len(files) > 1 or files[0].has_repeats
     connection.execute("SET preserve_insertion_order = true" if may_repeat else "SET preserve_insertion_order = false")
-    with explaining_damage(usage_date, new):
-        run(connection, table.sql("insert"), usage_date=usage_date, **_as_lists(new))
-        (counts,) = run(connection, table.sql("loaded"), usage_date=usage_date)
-        records = counts["records"] - rows_before
-        landed_records = [file.records for file in new if file.records is not None]
-        if len(landed_records) == len(new) and records != (expected := sum(landed_records)):
-            raise WarehouseError(f"{usage_date}: {records} of {expected} records were read")
-        if counts["unreadable"]:
-            raise WarehouseError(
-                f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in "
-                f"{[str(file.path) for file in new]}; the partition keeps its former rows"
-            )
-    if counts["with_bare_parts"]:
-        paths = [str(file.path) for file in new]
-        run(connection, table.sql("update_lost_parts"), usage_date=usage_date, files=paths)
+    # What a lake updates in the transaction that inserted it does not keep a row of its own.
+    if may_repeat or is_lake(connection):
+        run(connection, table.sql("loaded_records"))
+        _type(connection, table, usage_date, files[loaded:], LOADED)
+        run(connection, table.sql("repeated_ids"), usage_date=usage_date)
+        run(connection, table.sql("delete_older_versions"))
+        if loaded:
+            run(connection, table.sql("delete_repeated"), usage_date=usage_date)
+        run(connection, table.sql("insert_loaded"))
+        connection.execute(f"DROP TABLE {LOADED}")
+    else:
+        _type(connection, table, usage_date, files, table.name)
     changed_days, days_due = _keep_newest_versions(
         connection, table, usage_date, landed, may_repeat=may_repeat, is_whole=not loaded
     )
     name_clients(connection, usage_date, usage_date)
     landed.note_loaded(usage_date, files[-1].request)
     return Rebuilt(frozenset({usage_date, *changed_days}), frozenset(days_due))
+
+
+def _type(connection: Connection, table: Table, usage_date: date, files: Sequence[LandedFile], target: str) -> None:
+    """Types the records of the files into `target`, which is the table or has its columns.
+
+    Raises WarehouseError if not all of them can be read.
+    """
+
+    def sql(name: str) -> str:
+        return table.sql(name).replace(table.name, target)
+
+    with explaining_damage(usage_date, files):
+        run(connection, sql("insert"), usage_date=usage_date, **_as_lists(files))
+        (counts,) = run(connection, sql("loaded"), usage_date=usage_date)
+        landed_records = [file.records for file in files if file.records is not None]
+        if len(landed_records) == len(files) and counts["records"] != (expected := sum(landed_records)):
+            raise WarehouseError(f"{usage_date}: {counts['records']} of {expected} records were read")
+        if counts["unreadable"]:
+            raise WarehouseError(
+                f"{usage_date}: DuckDB could not read {counts['unreadable']} of the landed records in "
+                f"{[str(file.path) for file in files]}; the partition keeps its former rows"
+            )
+    if counts["with_bare_parts"]:
+        paths = [str(file.path) for file in files]
+        run(connection, sql("update_lost_parts"), usage_date=usage_date, files=paths)
 
 
 def _already_loaded(
@@ -151,19 +175,28 @@ def _keep_newest_versions(
     `is_whole` says that every landed record of the day was typed again. Returns the days whose rows changed, and the
     days that must be built again to hold what landed.
     """
-    run(connection, table.sql("compared_ids"), usage_date=usage_date, may_repeat=may_repeat)
+    run(connection, table.sql("compared_ids"), usage_date=usage_date)
+    if may_repeat:
+        run(connection, table.sql("add_repeated_ids"))
     (counted,) = run(connection, "SELECT count(*) AS ids FROM compared_ids")
     compared = counted["ids"]
     near = run(connection, read_sql("moved_records/near"), usage_date=usage_date)
     if not compared and not near:
         return [], []
-    changed_days = set()
+    changed_days = set[date]()
     if compared:
         read_versions(connection, usage_date, landed, [usage_date], with_text=compared <= MAX_TEXTS)
         run(connection, table.sql("newest_versions"))
-        run(connection, table.sql("delete_older_versions"), usage_date=usage_date)
-        for statement in ("delete_moved", "update_versions"):
-            changed_days |= {row["usage_date"] for row in run(connection, table.sql(statement), usage_date=usage_date)}
+        run(connection, table.sql("changed_rows"), usage_date=usage_date)
+        changed_days = {row["usage_date"] for row in run(connection, table.sql("days_of_changed_rows"))}
+        if is_lake(connection):
+            # Rows that are updated in the transaction that inserted them share their rowid with others there.
+            for statement in ("renewed_rows", "delete_changed"):
+                run(connection, table.sql(statement), usage_date=usage_date)
+            run(connection, table.sql("insert_renewed"))
+        else:
+            for statement in ("delete_moved", "update_versions"):
+                run(connection, table.sql(statement), usage_date=usage_date)
     else:
         run(connection, table.sql("no_newest_versions"))
     replaced = run(connection, read_sql("moved_records/days_of_replaced"), usage_date=usage_date) if is_whole else []

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from cdr_assets.database import WarehouseError
+from cdr_assets.storage import Storage
+
+KEY = "people.key"
 
 
 @dataclass(frozen=True)
 class PeopleInExports:
-    """How the exports show people. The key is in `key_file`; it is read once."""
+    """How the exports show people. The key is in the file KEY of `storage`; it is read once."""
 
-    key_file: Path
+    storage: Storage
     in_clear: bool = False
     """Exports have every column as it is in the table."""
 
     @cached_property
     def key(self) -> str:
         """The key. Raises WarehouseError as `people_key` does."""
-        return people_key(self.key_file)
+        return people_key(self.storage)
 
     @cached_property
     def version(self) -> str:
@@ -37,27 +38,25 @@ class PeopleInExports:
             return "unknown"
 
 
-def people_key(file: Path) -> str:
-    """The key in the file, which is made when it is first needed and can be read by its owner alone.
+def people_key(storage: Storage) -> str:
+    """The key in the file KEY, which is made when it is first needed and can be read by its owner alone.
 
     Raises WarehouseError if the file holds no key.
     """
     try:
-        key = file.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        key = secrets.token_hex(32)
-        unfinished = file.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
-            new.write(key + "\n")
-            new.flush()
-            os.fsync(new.fileno())
-        os.replace(unfinished, file)
+        key = storage.read(KEY)
+        if key is None:
+            with storage.lock(KEY):
+                # Another process may have made it meanwhile.
+                key = storage.read(KEY)
+                if key is None:
+                    key = secrets.token_hex(32)
+                    storage.write(KEY, key + "\n")
     except UnicodeDecodeError:
         key = ""
-    if len(key) < 16:
+    if len(key.strip()) < 16:
         raise WarehouseError(
-            f"{file} holds no key of 16 characters or more: put the former key there, or delete the file to make "
-            "another one, by which people get other hashes in the exports"
+            f"{storage.place(KEY)} holds no key of 16 characters or more: put the former key there, or delete the file "
+            "to make another one, by which people get other hashes in the exports"
         )
-    return key
+    return key.strip()

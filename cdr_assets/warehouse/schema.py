@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from cdr_assets import lake
 from cdr_assets.database import Connection, quoted, run, transaction
 from cdr_assets.warehouse.table import Column, Table, read_sql
 from cdr_assets.warehouse.tables import BUILD_LOG, TABLES
@@ -42,7 +43,7 @@ def prepare(connection: Connection) -> bool:
 
 def _make(connection: Connection, table: Table, former: list[Column]) -> None:
     if not former:
-        run(connection, table.sql("table"))
+        _create(connection, table)
         _forget_partitions(connection, table)
         return
     _log.warning("The columns of %s have changed: its rows are copied, and its days are built again", table.name)
@@ -51,11 +52,18 @@ def _make(connection: Connection, table: Table, former: list[Column]) -> None:
     types = {column.name: column.type for column in table.columns}
     copied = ", ".join(f'TRY_CAST("{name}" AS {types[name]}) AS "{name}"' for name in kept) or "NULL"
     run(connection, f"ALTER TABLE {table.name} RENAME TO former_{table.name}")
-    run(connection, table.sql("table"))
+    _create(connection, table)
     if kept:
         run(connection, f"INSERT INTO {table.name} BY NAME SELECT {copied} FROM former_{table.name}")
     run(connection, f"DROP TABLE former_{table.name}")
     _forget_partitions(connection, table)
+
+
+def _create(connection: Connection, table: Table) -> None:
+    if lake.is_lake(connection):
+        lake.create_table(connection, table.sql("table"), partitioned=table.build is not None)
+    else:
+        run(connection, table.sql("table"))
 
 
 def _forget_partitions(connection: Connection, table: Table) -> None:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, cached_property
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cdr_assets.database import Connection
@@ -57,8 +56,8 @@ class LandedFile(Protocol):
     """A file with landed records of one UTC day."""
 
     @property
-    def path(self) -> Path:
-        """Where it is."""
+    def path(self) -> object:
+        """Where it is: its text is a path, or an address that DuckDB reads."""
 
     @property
     def request(self) -> int:
@@ -86,7 +85,7 @@ class LandedFiles(Protocol):
     def files(self, day: date) -> Sequence[LandedFile]:
         """The files with records of the UTC day, oldest request first. Empty if the day never landed."""
 
-    def foreign_files(self, day: date) -> Sequence[Path]:
+    def foreign_files(self, day: date) -> Sequence[object]:
         """Files among them that did not land."""
 
     def version(self, day: date) -> str:

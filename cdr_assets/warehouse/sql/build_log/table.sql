@@ -6,5 +6,5 @@ CREATE TABLE build_log (
     fingerprint VARCHAR,                     -- which SQL built it
     built_at TIMESTAMP,                      -- when it was built, UTC
     export_size BIGINT,                      -- bytes of its Parquet file; NULL if it has none
-    export_mtime_ns BIGINT                   -- modification time of that file, nanoseconds since 1970 UTC
+    export_mtime_ns BIGINT                   -- when that file was changed, nanoseconds since 1970 UTC; of an object, its ETag
 );

@@ -1,14 +1,6 @@
--- Ids of the day's records that landed more than once: on the day, where $may_repeat says that this is possible, or also
--- on another day within 7 of it.
+-- Ids of the day's records that landed on another day within 7 of it as well.
 CREATE OR REPLACE TEMP TABLE compared_ids AS
-SELECT cdr_id
-FROM call_detail_records
-WHERE usage_date = $usage_date
-  AND $may_repeat
-GROUP BY cdr_id
-HAVING count(*) > 1
-UNION
-SELECT cdr_id
+SELECT DISTINCT cdr_id
 FROM (
     SELECT cdr_id, usage_date FROM call_detail_records
     UNION ALL

@@ -3,5 +3,4 @@ UPDATE check_findings
 SET acknowledged_at = $acknowledged_at, note = $note
 WHERE check_name = $check_name
   AND usage_date BETWEEN $first_date AND $last_date
-  AND acknowledged_at IS NULL
-RETURNING usage_date;
+  AND acknowledged_at IS NULL;

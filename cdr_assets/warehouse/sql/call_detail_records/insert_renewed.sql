@@ -1,0 +1,1 @@
+INSERT INTO call_detail_records FROM renewed_rows;
