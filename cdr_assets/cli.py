@@ -230,32 +230,56 @@ def rebuild(first: datetime, last: datetime) -> None:
 @click.option("--show-people", is_flag=True, help="Show names and references instead of hashes.")
 def call(conf_num: str, output: Path | None, show_people: bool) -> None:
     """Write the page of a conference: who was there, when, and for how long. One HTML file, to attach to a ticket."""
-    from cdr_assets.data_folder import DataFolder
     from cdr_assets.database import WarehouseError
+    from cdr_assets.places import Places
     from cdr_assets.reports.call import find_conferences, page
     from cdr_assets.warehouse.build import Warehouse
     from cdr_assets.warehouse.people import PeopleInExports
 
-    folder = DataFolder(_folder_to_read(os.environ))
-    people = PeopleInExports(folder.people_key, show_people or os.environ.get("CDR_EXPORT_PEOPLE") == "clear")
-    if not folder.warehouse.exists():
-        raise click.ClickException(f"{folder.warehouse} is not there: fetch some days first, or set CDR_DATA_DIR")
     try:
-        with Warehouse(folder.warehouse, patience_s=READING_PATIENCE_S).connect() as connection:
+        places = Places.from_environment({**os.environ, "CDR_DATA_DIR": str(_folder_to_read(os.environ))})
+        people = PeopleInExports(places.storage, show_people or os.environ.get("CDR_EXPORT_PEOPLE") == "clear")
+        warehouse = Warehouse(places, patience_s=READING_PATIENCE_S)
+        if not warehouse.exists():
+            raise click.ClickException(
+                f"{places.shown_warehouse} is not there: fetch some days first, or set CDR_DATA_DIR or CDR_WAREHOUSE"
+            )
+        with warehouse.reading() as connection:
             conferences = find_conferences(connection, conf_num, people)
-    except WarehouseError as error:
+    except (WarehouseError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if not conferences:
         config = json.dumps({"ops": {"fetch_conference": {"config": {"conf_num": conf_num, "wait": True}}}})
         raise click.ClickException(
-            f"{folder.warehouse} has no conference {conf_num}. To ask EnableX for it: "
+            f"{places.shown_warehouse} has no conference {conf_num}. To ask EnableX for it: "
             f"cdr-assets launch --job fetch_conference --config-json '{config}'"
         )
     file = output or Path(f"call-{re.sub('[^A-Za-z0-9_.-]', '_', conf_num)[:80]}.html")
-    html = page(conf_num, conferences, people, is_sandbox=(folder.root / SANDBOX_MARK).exists())
+    html = page(conf_num, conferences, people, is_sandbox=(places.data_dir / SANDBOX_MARK).exists())
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as written:
         written.write(html)
     click.echo(file)
+
+
+@main.command()
+def move_to_lake() -> None:
+    """Copy CDR_DATA_DIR to the lake and the bucket that CDR_WAREHOUSE and CDR_LANDING name, and compare row for row.
+
+    Stop the daemon first. Nothing is changed in CDR_DATA_DIR.
+    """
+    from cdr_assets.database import WarehouseError
+    from cdr_assets.places import Places
+    from cdr_assets.storage import StorageError
+    from cdr_assets.warehouse.move import move
+
+    try:
+        target = Places.from_environment(os.environ)
+        source = Places.read(target.data_dir)
+        if not source.file.exists():
+            raise click.ClickException(f"{source.file} is not there, so there is nothing to move: set CDR_DATA_DIR")
+        move(source, target, os.environ.get("CDR_EXPORT_DIR"), click.echo)
+    except (WarehouseError, StorageError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command()
@@ -293,7 +317,8 @@ def _folder_to_read(environ: Mapping[str, str]) -> Path:
 
 def _launch(*words: str) -> None:
     missing_credentials(os.environ)
-    environment = ready_environment(os.environ)
+    # Dagster's command takes a range only where a range is one run, as it is here.
+    environment = {name: value for name, value in ready_environment(os.environ).items() if name != "CDR_DAYS_A_RUN"}
     command = launch_command(*words)
     os.execve(command[0], command, environment)
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from cdr_assets.data_folder import DataFolder
 from cdr_assets.days import parse_day
 from cdr_assets.enablex.client import BASE_URL, is_loopback
+from cdr_assets.places import Places
 
 ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
 """The variable of each setting of the client."""
@@ -54,11 +54,14 @@ SETTLING_HOURS = Variable("CDR_SETTLING_HOURS", 6, 0.0001, 168)
 OPEN_DAY_MINUTES = Variable("CDR_OPEN_DAY_MINUTES", 30, 0, 1440)
 OVERDUE_HOURS = Variable("CDR_OVERDUE_HOURS", 6, 0, 720)
 TICK_SECONDS = Variable("CDR_TICK_SECONDS", 600, 1, 86_400, whole=True)
+# Of several machines one may stop at any time, and what it did is taken up at the next tick.
+LAKE_TICK_SECONDS = TICK_SECONDS._replace(default=60)
 FETCH_CONCURRENCY = Variable("CDR_FETCH_CONCURRENCY", 2, 1, 16, whole=True)
 REQUESTS_PER_MINUTE = Variable("CDR_REQUESTS_PER_MINUTE", 60, 1, 6000)
 AGREEMENT_SAMPLE = Variable("CDR_AGREEMENT_SAMPLE", 2, 0, 100, whole=True)
 KEEP_RUNS_DAYS = Variable("CDR_KEEP_RUNS_DAYS", 21, 0, 36_500, whole=True)
 # These have no default: see read_if_set.
+DAYS_A_RUN = Variable("CDR_DAYS_A_RUN", 0, 1, 31, whole=True)
 ALERT_MINUTES = Variable("CDR_ALERT_MINUTES", 0, 1, 100_000_000)
 ALERT_CHANGE = Variable("CDR_ALERT_CHANGE", 0, 1.01, 1000)
 ALERT_DISK_GB = Variable("CDR_ALERT_DISK_GB", 0, 0.1, 1_000_000)
@@ -75,7 +78,12 @@ class Settings:
     enablex: str
     """Which EnableX this is, for people: its host, or "sandbox"."""
     data_dir: Path
-    export_dir: Path
+    places: Places
+    """Where everything is kept."""
+    lake: str
+    """The lake, as a secret that only its users read; empty on one machine."""
+    export_dir: str
+    """The Parquet copies' folder or bucket."""
     people_in_clear: bool
     """The Parquet copies show people as the tables do."""
     rooms_file: Path | None
@@ -92,8 +100,10 @@ class Settings:
     """From when a day is due to when it is overdue."""
     tick_s: int
     fetch_concurrency: int
+    days_a_run: int | None
+    """Most days of one run, of sensors and backfills; None: a range is one run."""
     requests_per_minute: float
-    """Requests to EnableX, over all processes on the data folder; 0 is no limit."""
+    """Requests to EnableX, over all processes on the same data; 0 is no limit."""
     agreement_sample: int
     keep_runs_days: int
     alert_webhook_url: str
@@ -119,15 +129,17 @@ class Settings:
             return dg.EnvVar(name) if environ.get(name) else ""
 
         base_url = environ.get("ENABLEX_BASE_URL") or BASE_URL
-        data_dir = Path(environ.get("CDR_DATA_DIR") or "data").resolve()
+        places = Places.from_environment(environ)
         return cls(
             app_id=secret("ENABLEX_APP_ID"),
             app_key=secret("ENABLEX_APP_KEY"),
             base_url=base_url,
             # A sandbox gives its own URL there, so what a stopped one left in a shell does no harm.
             enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else host_of(base_url),
-            data_dir=data_dir,
-            export_dir=Path(environ.get("CDR_EXPORT_DIR") or DataFolder(data_dir).exports).resolve(),
+            data_dir=places.data_dir,
+            places=places,
+            lake=secret("CDR_WAREHOUSE") if places.is_lake else "",
+            export_dir=places.export_place(environ.get("CDR_EXPORT_DIR")),
             people_in_clear=_people_in_clear(environ.get("CDR_EXPORT_PEOPLE") or "masked"),
             rooms_file=Path(environ["CDR_ROOMS"]).resolve() if environ.get("CDR_ROOMS") else None,
             owners=_owners(environ.get("CDR_OWNER") or ""),
@@ -137,8 +149,9 @@ class Settings:
             refetch_interval=timedelta(hours=SETTLING_HOURS.read(environ)),
             open_day_interval=timedelta(minutes=OPEN_DAY_MINUTES.read(environ)),
             overdue_after=timedelta(hours=OVERDUE_HOURS.read(environ)),
-            tick_s=int(TICK_SECONDS.read(environ)),
+            tick_s=int((LAKE_TICK_SECONDS if places.is_lake else TICK_SECONDS).read(environ)),
             fetch_concurrency=int(FETCH_CONCURRENCY.read(environ)),
+            days_a_run=_whole(DAYS_A_RUN.read_if_set(environ)),
             requests_per_minute=_requests_per_minute(environ, base_url),
             agreement_sample=int(AGREEMENT_SAMPLE.read(environ)),
             keep_runs_days=int(KEEP_RUNS_DAYS.read(environ)),
@@ -147,10 +160,14 @@ class Settings:
             alert_minutes=ALERT_MINUTES.read_if_set(environ),
             alert_change=ALERT_CHANGE.read_if_set(environ),
             alert_disk_gb=ALERT_DISK_GB.read_if_set(environ),
-            alert_digest_hour=None if (hour := ALERT_DIGEST.read_if_set(environ)) is None else int(hour),
+            alert_digest_hour=_whole(ALERT_DIGEST.read_if_set(environ)),
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
             dashboard_url=(environ.get("CDR_DASHBOARD_URL") or "http://localhost:8501").rstrip("/"),
         )
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def _requests_per_minute(environ: Mapping[str, str], base_url: str) -> float:

@@ -1,7 +1,7 @@
-"""The pace of requests to EnableX, shared by every process and thread that uses the same file.
+"""The pace of requests to EnableX, shared by everyone who uses the same file, or on several machines the same Postgres.
 
-The file holds the moment from which the next request may be sent. Whoever sends one puts that moment one interval
-ahead, so requests are spread evenly, and nobody saves turns up. It holds no queue: of those who wait, the one who looks
+Kept there is the moment from which the next request may be sent. Whoever sends one puts that moment one interval
+ahead, so requests are spread evenly, and nobody saves turns up. There is no queue: of those who wait, the one who looks
 first goes first.
 """
 
@@ -15,11 +15,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cdr_assets.postgres import Postgres
+
 MAX_REST_S = 3600.0
 """The longest rest. A server that asks for more is asked again after it."""
 
 LOCK_SECONDS = 2.0
 """Patience with whoever holds the lock, who needs it for less than a millisecond."""
+
+_MOMENT_S = 0.001
 
 _LENGTH = 64
 """Bytes of the file. It never grows, so a full disk does not stop it."""
@@ -79,3 +83,54 @@ class SharedPace:
             os.pwrite(file, f"{free_at:.6f} {now:.6f}".ljust(_LENGTH - 1).encode() + b"\n", 0)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._file)) from None
+
+
+class PostgresPace:
+    """The same for every process of every machine that uses the Postgres server of the lake. Its clock is the clock.
+
+    Raises PostgresError where the server cannot be asked: without it nobody knows what the others send.
+    """
+
+    def __init__(self, postgres: Postgres, per_minute: float) -> None:
+        self._postgres = postgres
+        self._interval = 60 / per_minute if per_minute else 0.0
+
+    def take(self) -> float:
+        """Takes the turn to send a request now, and returns 0; or returns after how many seconds to ask again."""
+        with self._postgres.connection() as connection:
+            if self._interval and connection.execute(_TAKE, self._values()).fetchone():
+                return 0.0
+            row = connection.execute(_WAIT, self._values()).fetchone()
+        wait = float(row[0]) if row else 0.0
+        # A turn that came since it was asked for is not taken yet.
+        return max(wait, _MOMENT_S) if self._interval else wait
+
+    def rest(self, seconds: float) -> None:
+        """Nobody's turn comes before `seconds` have passed, MAX_REST_S at most. A longer rest goes on."""
+        with self._postgres.connection() as connection:
+            connection.execute(_REST, {**self._values(), "rest": min(seconds, MAX_REST_S)})
+
+    def _values(self) -> dict[str, float]:
+        return {"interval": self._interval, "longest": max(MAX_REST_S, self._interval)}
+
+
+# A moment that is farther away than any wait was written before the server's clock was set back.
+_IS_AHEAD = (
+    "pace.free_at > clock_timestamp() AND pace.free_at <= clock_timestamp() + make_interval(secs => %(longest)s)"
+)
+
+# The row is locked before its moment is compared, so two never take the same turn.
+_TAKE = f"""
+INSERT INTO cdr_assets.pace AS pace VALUES (true, clock_timestamp() + make_interval(secs => %(interval)s))
+ON CONFLICT (only_row) DO UPDATE SET free_at = clock_timestamp() + make_interval(secs => %(interval)s)
+WHERE NOT ({_IS_AHEAD})
+RETURNING true
+"""
+
+_WAIT = f"SELECT extract(epoch FROM free_at - clock_timestamp()) FROM cdr_assets.pace WHERE {_IS_AHEAD}"
+
+_REST = f"""
+INSERT INTO cdr_assets.pace AS pace VALUES (true, clock_timestamp() + make_interval(secs => %(rest)s))
+ON CONFLICT (only_row) DO UPDATE SET free_at =
+    greatest(clock_timestamp() + make_interval(secs => %(rest)s), CASE WHEN {_IS_AHEAD} THEN pace.free_at END)
+"""

@@ -38,7 +38,7 @@ INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM)
 
 def ingest_findings(day: date, ingested: IngestResult) -> list[Finding]:
     """The findings of the checks on answers, for the day's answer."""
-    files = ({"file": "/".join(file.parts[-2:])} for file in sorted(ingested.quarantine_files))
+    files = ({"file": file.removeprefix("quarantine/")} for file in sorted(ingested.quarantine_files))
     quarantined = sum(ingested.quarantined.values())
     vanished = ingested.changes[day].vanished
     return [

@@ -11,7 +11,6 @@ from typing import NoReturn
 import dagster as dg
 from pydantic import Field
 
-from cdr_assets.data_folder import DataFolder
 from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.daily_run import DailyRun
 from cdr_assets.pipeline.daily_step import DailyStep, Event
@@ -78,12 +77,13 @@ def table_spec(table: Table) -> dg.AssetSpec:
 
 def set_up(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
     """The asset with its owners, and with the places of its data."""
-    data, name = DataFolder(settings.data_dir), spec.key.to_user_string()
+    places, name = settings.places, spec.key.to_user_string()
     if name in LANDED:
-        places = {"dagster/uri": str(data.landing)}
+        metadata = {"dagster/uri": places.storage.place("landing")}
     else:
-        places = {"dagster/uri": str(data.warehouse), "parquet_copy": str(settings.export_dir / name / "*.parquet")}
-    return spec.replace_attributes(owners=settings.owners).merge_attributes(metadata=places)
+        copy = places.exports(settings.export_dir).place(f"{name}/*.parquet")
+        metadata = {"dagster/uri": places.shown_warehouse, "parquet_copy": copy}
+    return spec.replace_attributes(owners=settings.owners).merge_attributes(metadata=metadata)
 
 
 class DailyConfig(dg.Config):
@@ -101,10 +101,19 @@ def on_demand_assets(utc_days: dg.PartitionsDefinition[str]) -> list[dg.AssetSpe
     return [landed_spec(asset).replace_attributes(partitions_def=utc_days) for asset in (ROOM_CDR, CONFERENCE_CDR)]
 
 
+def days_of_backfills(days_a_run: int | None) -> dg.BackfillPolicy:
+    """How a backfill is divided: by itself a range is one run. With `days_a_run` it takes several workers."""
+    return dg.BackfillPolicy.multi_run(days_a_run) if days_a_run else dg.BackfillPolicy.single_run()
+
+
 def daily_assets(
-    utc_days: dg.PartitionsDefinition[str], overdue: Overdue, fetch_concurrency: int, agreement_sample: int
+    utc_days: dg.PartitionsDefinition[str],
+    overdue: Overdue,
+    fetch_concurrency: int,
+    agreement_sample: int,
+    days_a_run: int | None,
 ) -> dg.AssetsDefinition:
-    """The daily assets and their checks, partitioned by `utc_days`; a range is one run. See DailyStep."""
+    """The daily assets and their checks, partitioned by `utc_days`. See DailyStep."""
     specs = [landed_spec(PERIOD_CDR), *map(table_spec, DAILY_TABLES)]
 
     @dg.multi_asset(
@@ -112,7 +121,7 @@ def daily_assets(
         specs=[spec.replace_attributes(partitions_def=utc_days) for spec in specs],
         check_specs=checks.check_specs(),
         can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=days_of_backfills(days_a_run),
     )
     def cdr_by_day(
         context: dg.AssetExecutionContext,
@@ -135,14 +144,14 @@ def daily_assets(
     return cdr_by_day
 
 
-def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def tables_from_landing_zone(utc_days: dg.PartitionsDefinition[str], days_a_run: int | None) -> dg.AssetsDefinition:
     """The tables alone, for the job rebuild: it never fetches, so it has no setting that would need a fetch."""
 
     @dg.multi_asset(
         name="rebuild_by_day",
         specs=[table_spec(table).replace_attributes(partitions_def=utc_days) for table in DAILY_TABLES],
         can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=days_of_backfills(days_a_run),
     )
     def rebuild_by_day(
         context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource, live_run: LiveRun

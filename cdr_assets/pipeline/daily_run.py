@@ -137,7 +137,7 @@ class DailyRun:
         """Compares the other routes with the table, for some rooms and conferences of the day."""
         self._lease.release()
         with self._client() as client:
-            found = reconcile(self._warehouse.connect, client, self.zone, day, sample)
+            found = reconcile(self._warehouse.reading, client, self.zone, day, sample)
         for ingested in found.ingested:
             self._changed_days.update(ingested.changed_days)
         table = CALL_DETAIL_RECORDS.name

@@ -54,7 +54,9 @@ every_week = dg.ScheduleDefinition(
 )
 
 
-def rebuild(utc_days: dg.PartitionsDefinition[str], resources: Mapping[str, Any]) -> dg.JobDefinition:
+def rebuild(
+    utc_days: dg.PartitionsDefinition[str], days_a_run: int | None, resources: Mapping[str, Any]
+) -> dg.JobDefinition:
     """Builds tables from the landing zone."""
     job = dg.define_asset_job(
         "rebuild",
@@ -63,7 +65,7 @@ def rebuild(utc_days: dg.PartitionsDefinition[str], resources: Mapping[str, Any]
     )
     # It has the same assets as daily_cdr but another step, without that one's settings. An asset can have only one
     # step per code location, so the job is resolved by itself.
-    alone = dg.Definitions(assets=[tables_from_landing_zone(utc_days)], jobs=[job], resources=resources)
+    alone = dg.Definitions(assets=[tables_from_landing_zone(utc_days, days_a_run)], jobs=[job], resources=resources)
     return alone.resolve_job_def("rebuild")
 
 
@@ -193,6 +195,46 @@ def acknowledge() -> dg.JobDefinition:
         AcknowledgeConfig,
         "Acknowledges the open findings of a check on a day, or on each day of a range. They are shown as "
         "acknowledged, and open again when they change. A blocking check lets an acknowledged day through.",
+    )
+
+
+def lake_upkeep() -> dg.JobDefinition:
+    """Keeps a lake small and quick to read."""
+
+    @dg.op(name="lake_upkeep", out=dg.Out(dg.Nothing))
+    def op(context: dg.OpExecutionContext, warehouse: WarehouseResource, live_run: LiveRun) -> None:
+        try:
+            lake = warehouse.warehouse.lake
+            if not lake:
+                raise ValueError("the warehouse is a DuckDB file, which needs no upkeep")
+            done = lake.upkeep()
+        except Exception as error:
+            raise failure(context, error) from without_values(error)
+        context.add_output_metadata(
+            {
+                "files_before": done.before.files,
+                "files": done.after.files,
+                "megabytes_before": round(done.before.bytes / 1e6, 1),
+                "megabytes": round(done.after.bytes / 1e6, 1),
+                "orphans_removed": done.orphans,
+            }
+        )
+
+    description = "Merges small files of the lake, and removes those that nobody reads any more. Builds wait for it."
+    return dg.GraphDefinition("lake_upkeep_graph", node_defs=[op], description=description).to_job(
+        "lake_upkeep", description=description
+    )
+
+
+def every_night(upkeep: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """The upkeep of a lake by the clock."""
+    return dg.ScheduleDefinition(
+        name="every_night",
+        job=upkeep,
+        cron_schedule="30 2 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Runs lake_upkeep at 02:30 UTC.",
     )
 
 

@@ -11,9 +11,11 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from cdr_assets.pipeline.event_log import kept_open
-from cdr_assets.pipeline.run_lock import hold_run_lock
+from cdr_assets.pipeline.run_lock import RunLocks, run_locks
+from cdr_assets.places import Places
 
 PARTITION_TAG = "dagster/partition"
+BACKFILL_TAG, PRIORITY_TAG = "dagster/backfill", "dagster/priority"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 # Which EnableX a run is about, for people.
@@ -22,8 +24,8 @@ ENABLEX_TAG = "cdr_assets/enablex"
 DAYS_TAG = "cdr_assets/days"
 # The run fetches the day that is open. It is soon followed by another one.
 OPEN_DAY_TAG = "cdr_assets/open_day"
-# Where the run's lock is. Runs on other data folders may be in the same Dagster instance.
-DATA_DIR_TAG = "cdr_assets/folder"
+# Where the run's lock is. Runs on other data may be in the same Dagster instance.
+PLACE_TAG = "cdr_assets/folder"
 
 # Tags of a failed run, by which the sensors learn what to try again and when.
 FAILED_DAY_TAG = "cdr_assets/failed_day"
@@ -50,6 +52,7 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
     """
 
     data_dir: str = Field(description="Folder of everything on disk.")
+    lake: str = Field(default="", description="The lake, a secret; empty on one machine.")
     enablex: str = Field(description="Which EnableX the runs are about: its host, or sandbox.")
     dashboard_url: str = Field(description="Where the dashboard is, for links in metadata.")
     _at_end: ExitStack = PrivateAttr(default_factory=ExitStack)
@@ -71,17 +74,20 @@ class LiveRun(dg.ConfigurableResource):  # type: ignore[type-arg]
             with self._at_end:
                 yield self
             return
-        lock, event_log = hold_run_lock(Path(self.data_dir), run.run_id), kept_open(context.instance, run.run_id)
-        with lock, event_log, self._at_end:
+        with self._locks.hold(run.run_id), kept_open(context.instance, run.run_id), self._at_end:
             context.instance.add_run_tags(run.run_id, self._tags(run.tags))
             yield self
+
+    @property
+    def _locks(self) -> RunLocks:
+        return run_locks(Places.read(Path(self.data_dir), self.lake))
 
     def _tags(self, given: Mapping[str, str]) -> dict[str, str]:
         # A retried run starts with the tags of the run before, which tell how that one failed.
         return {
             **{tag: "" for tag in FAILURE_TAGS if tag in given},
             ENABLEX_TAG: self.enablex,
-            DATA_DIR_TAG: self.data_dir,
+            PLACE_TAG: self._locks.place,
             **range_tag(given),
         }
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 
 import dagster as dg
 from dagster import RunsFilter
 
 from cdr_assets.days import days_between
-from cdr_assets.pipeline.live_run import DATA_DIR_TAG, ENABLEX_TAG, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from cdr_assets.pipeline.live_run import ENABLEX_TAG, PARTITION_TAG, PLACE_TAG, RANGE_END_TAG, RANGE_START_TAG
 from cdr_assets.pipeline.names import PERIOD_CDR
-from cdr_assets.pipeline.run_lock import RunLock, remove_abandoned_locks, run_lock
+from cdr_assets.pipeline.run_lock import RunLock, RunLocks
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
 # "Materialize" in the UI, backfills and the command line run assets without the job's name.
@@ -21,9 +20,9 @@ DAILY_ASSETS = frozenset(dg.AssetKey(asset) for asset in (PERIOD_CDR, *(table.na
 DAILY_JOBS = ("daily_cdr", "rebuild")
 ON_DEMAND_JOBS = ("fetch_room", "fetch_conference")
 
+HANDED_OVER = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 STARTED_OR_ABOUT_TO = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
+    *HANDED_OVER,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
@@ -32,6 +31,8 @@ FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 FINISHED = [dg.DagsterRunStatus.SUCCESS, *FAILED]
 
 DIED_TAG = "cdr_assets/died"
+# The launcher of dagster-celery gives it to each run that it hands over.
+CELERY_TASK_TAG = "dagster-celery/task_id"
 
 SILENCE = timedelta(minutes=2)
 """A run without a lock is dead after so long without an event. Between its launch and its step, and between its step
@@ -63,24 +64,38 @@ def parse_days(keys: Iterable[str]) -> set[date]:
     return days
 
 
-def report_dead_runs(instance: dg.DagsterInstance, data_dir: Path, now: datetime) -> list[str]:
+def report_dead_runs(instance: dg.DagsterInstance, locks: RunLocks, now: datetime) -> list[str]:
     """Reports the runs whose process died as failed, so that their days are free. Returns their ids.
 
     A killed run from a command line stays "started" in Dagster for good, and so does a run of the daemon whose machine
-    went down. Runs that wait in the queue have no process yet and are left alone.
+    went down. Runs that wait in the queue, or for a worker, have no process yet and are left alone.
     """
     dead = []
     for record in instance.get_run_records(RunsFilter(statuses=STARTED_OR_ABOUT_TO)):
         run = record.dagster_run
-        # The lock of a run on another data folder lies there.
-        if not is_of_this_project(run) or run.tags.get(DATA_DIR_TAG, str(data_dir)) != str(data_dir):
+        # The lock of a run on other data is there.
+        if not is_of_this_project(run) or run.tags.get(PLACE_TAG, locks.place) != locks.place:
             continue
-        lock = run_lock(data_dir, run.run_id)
-        if lock is RunLock.ABANDONED or (lock is RunLock.ABSENT and now - _last_sign(instance, record) > SILENCE):
+        lock = locks.state(run.run_id)
+        is_silent = lock is RunLock.ABSENT and now - _last_sign(instance, record) > SILENCE
+        if lock is RunLock.ABANDONED or (is_silent and not _waits_for_a_worker(instance, run)):
             _report_dead(instance, run)
             dead.append(run.run_id)
-    remove_abandoned_locks(data_dir)
+    locks.remove_abandoned()
     return dead
+
+
+def _waits_for_a_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run was handed over to other machines, and none of them has begun with it. Run monitoring has a limit
+    for that."""
+    launcher = instance.run_launcher
+    if run.status not in HANDED_OVER or not launcher.supports_check_run_worker_health:
+        return False
+    if CELERY_TASK_TAG not in run.tags:
+        # A pod that waits for a node or for its image counts as running.
+        return True
+    # A task that a worker took is running, also when that worker is gone.
+    return launcher.check_run_worker_health(run).status.value == "UNKNOWN"
 
 
 def _report_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cdr_assets.data_folder import STATUS_FILE, DataFolder
+from cdr_assets.places import Places
 
 T = TypeVar("T", bound="_Tick")
 
@@ -74,19 +75,23 @@ class QuietTick(_Tick):
         return False
 
 
-def folder_state(data_dir: Path, export_dir: Path, code: str, now: datetime) -> str | None:
+def folder_state(places: Places, export_dir: str, code: str, now: datetime) -> str | None:
     """A digest of what lies in the folders and of `code`, which stands for the code that reads them.
 
-    None while a run is alive, or when something changed just now: then nobody knows what it will be in a moment.
+    None while a run is alive, or when something changed just now: then nobody knows what it will be in a moment. Nor
+    do the folders of one machine tell of a lake.
     """
-    data = DataFolder(data_dir)
-    if any(name.endswith(".lock") for name, *_ in _entries(data.run_locks)):
+    if places.is_lake:
         return None
-    folders = (data.landing, data_dir / "built", export_dir)
+    if any(name.endswith(".lock") for name, *_ in _entries(places.folder.run_locks)):
+        return None
+    warehouse = places.file
+    build_log = places.folder.build_log
+    folders = (DataFolder(Path(places.landing)).landing, build_log.parent, Path(export_dir))
     found = [(str(folder), *entry) for folder in folders for entry in _entries(folder)]
     # No table depends on it, and it is written again and again.
     found = [entry for entry in found if not entry[1].startswith(STATUS_FILE)]
-    found += [("", *entry) for entry in _entries(data_dir) if entry[0].startswith(data.warehouse.name)]
+    found += [("", *entry) for entry in _entries(warehouse.parent) if entry[0].startswith(warehouse.name)]
     newest = max((modified for *_, modified in found), default=0)
     if now.timestamp() - newest / 1e9 < SECONDS_TO_SETTLE:
         return None

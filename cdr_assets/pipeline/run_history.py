@@ -15,6 +15,7 @@ from cdr_assets.pipeline import scheduling
 from cdr_assets.pipeline.events import ASKED_AT
 from cdr_assets.pipeline.live_run import (
     ACCOUNT_ERROR_TAG,
+    BACKFILL_TAG,
     BAD_ROOMS_TAG,
     FAILED_DAY_TAG,
     REFUSED_CREDENTIALS_TAG,
@@ -53,8 +54,9 @@ FETCHES_COUNTED = 1_000
 
 def complete_days(instance: dg.DagsterInstance, landing: LandingResource, timing: Timing) -> set[date]:
     """The days that were fetched after they had closed and settled, and are still in the landing zone."""
-    zone, fetched = landing.zone, parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
-    return {day for day in fetched.intersection(zone.days()) if is_complete(day, zone.asked(day), timing)}
+    fetched = parse_days(instance.get_materialized_partitions(dg.AssetKey(PERIOD_CDR)))
+    asked = landing.zone.all_asked()
+    return {day for day in fetched & asked.keys() if is_complete(day, asked[day], timing)}
 
 
 def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXResource | None = None) -> Runs:
@@ -97,12 +99,18 @@ def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXReso
     while_open, since_closing = split_by_closing(failed_on)
     return Runs(
         frozenset(day for run in in_flight for day in days_of(run)),
-        len(in_flight),
+        len({run.tags.get(BACKFILL_TAG, run.run_id) for run in in_flight}),
         since_closing,
         while_open,
         _account_error(instance, now, refused, enablex) if enablex else None,
         outage,
     )
+
+
+def runs_at_once(instance: dg.DagsterInstance) -> int | None:
+    """How many runs Dagster works on at a time; None where it has no limit."""
+    queue = instance.get_concurrency_config().run_queue_config
+    return queue.max_concurrent_runs if queue and queue.max_concurrent_runs >= 0 else None
 
 
 def _account_error(
@@ -180,8 +188,8 @@ def answered(
     last = timing.last_due(now)
     recent = days_between(last - DAY * timing.lookback_days, last)
     # A day that is gone from the landing zone, or was fetched only while it was open, is for closed_days to fetch.
-    zone = landing.zone
-    return responses(instance, [day for day in recent if zone.files(day) and is_complete(day, zone.asked(day), timing)])
+    asked = landing.zone.all_asked(min(recent), max(recent))
+    return responses(instance, [day for day in recent if day in asked and is_complete(day, asked[day], timing)])
 
 
 def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date, Responses]:

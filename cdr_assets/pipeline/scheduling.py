@@ -208,13 +208,31 @@ def split_by_closing(
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How many days one run takes at most, and how many runs are requested or in flight at a time."""
+
+    days: int = MAX_DAYS_PER_RUN
+    runs: int = MAX_ACTIVE_RUNS
+
+    @classmethod
+    def of(cls, days_a_run: int | None, runs_at_once: int | None) -> Spread:
+        """Runs of `days_a_run`, as many as Dagster works on at once but one, which is left for the day that is open.
+
+        Without `days_a_run` a history takes a few long runs. `runs_at_once` is None where Dagster has no limit.
+        """
+        if days_a_run is None:
+            return cls()
+        return cls(days_a_run, MAX_ACTIVE_RUNS if runs_at_once is None else max(runs_at_once - 1, 1))
+
+
+@dataclass(frozen=True)
 class Runs:
     """The runs that matter to a decision, whoever launched them."""
 
     in_flight: frozenset[date] = frozenset()
     """Days of the runs that have not ended."""
     in_flight_count: int = 0
-    """How many runs have not ended."""
+    """How many runs have not ended. Those of one backfill count as one."""
     failures: Mapping[date, Sequence[datetime]] = field(default_factory=dict)
     """When runs failed on each day by its own fault during the last days, since the day closed, oldest first."""
     failures_while_open: Mapping[date, Sequence[datetime]] = field(default_factory=dict)
@@ -222,6 +240,7 @@ class Runs:
     account_error: AccountError | None = None
     """The newest refusal of the account, unless something since then shows that it is mended."""
     outage: Outage | None = None
+    spread: Spread = Spread()
 
     def retry_at(self, day: date) -> datetime | None:
         """When a day that failed may be tried again; None when it did not fail."""
@@ -405,7 +424,7 @@ def plan_open_day(now: datetime, start: date, asked: datetime | None, runs: Runs
     if runs.outage:
         return _plan_probe(now, [day], [], known, runs.outage, what)
     # However much history waits, it never holds up the day that people ask about.
-    with_room = replace(known, in_flight_count=min(runs.in_flight_count, MAX_ACTIVE_RUNS - 1))
+    with_room = replace(known, in_flight_count=min(runs.in_flight_count, runs.spread.runs - 1))
     return _plan_runs(now, [day], with_room, what)
 
 
@@ -472,7 +491,7 @@ def _plan_probe(
         return Decision([], "; ".join([*reasons, f"the next try is at {_clock(min(probe_at.values()))}"]))
     first = min(ready, key=lambda day: (outage.tries.get(day, 0), day))
     following = {day for day in wanted if day in ready and day > first and _is_idle(day, runs)}
-    probe = ranges([first, *following], MAX_DAYS_PER_RUN)[0] if first not in runs.failures else [first]
+    probe = ranges([first, *following], runs.spread.days)[0] if first not in runs.failures else [first]
     return Decision([probe], "; ".join([*reasons, f"{first} is tried now"]))
 
 
@@ -482,8 +501,8 @@ def _plan_runs(now: datetime, wanted: Sequence[date], runs: Runs, what: str) -> 
     ready = [day for day in idle if day not in waiting]
     # A day that failed gets a run to itself, so that its neighbours do not fail with it again.
     alone = [[day] for day in ready if day in runs.failures]
-    together = ranges((day for day in ready if day not in runs.failures), MAX_DAYS_PER_RUN)
-    requested = sorted([*alone, *together])[: max(MAX_ACTIVE_RUNS - runs.in_flight_count, 0)]
+    together = ranges((day for day in ready if day not in runs.failures), runs.spread.days)
+    requested = sorted([*alone, *together])[: max(runs.spread.runs - runs.in_flight_count, 0)]
     reasons = [what]
     if in_flight := len(wanted) - len(idle):
         reasons.append(f"{in_flight} under way")

@@ -1,6 +1,7 @@
 """Sensors: each reads what Dagster and the disk know, lets `scheduling` plan, and requests the planned runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 from dagster import RunStatusChangeRecordsFilter
 
-from cdr_assets.data_folder import DataFolder
+from cdr_assets.data_folder import STATUS_FILE
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
@@ -19,6 +20,7 @@ from cdr_assets.pipeline.checks import CHECKS, states
 from cdr_assets.pipeline.live_run import (
     OPEN_DAY_TAG,
     PARTITION_TAG,
+    PRIORITY_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
     range_tag,
@@ -35,18 +37,28 @@ from cdr_assets.pipeline.retention import (
     delete_old_tick_logs,
     delete_runs_of_open_days,
 )
-from cdr_assets.pipeline.run_history import FAILURES_REMEMBERED, answered, complete_days, fetches_since, known_runs
+from cdr_assets.pipeline.run_history import (
+    FAILURES_REMEMBERED,
+    answered,
+    complete_days,
+    fetches_since,
+    known_runs,
+    runs_at_once,
+)
+from cdr_assets.pipeline.run_lock import RunLocks
 from cdr_assets.pipeline.scheduling import (
     OPEN_DAY_IS_OFF,
     ClosedDays,
     Decision,
     Runs,
+    Spread,
     Timing,
 )
 from cdr_assets.pipeline.status import StatusFile
 from cdr_assets.pipeline.watch import Watch
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse.exports import FileStamp
+from cdr_assets.warehouse.people import KEY
 from cdr_assets.warehouse.tables import DAILY_TABLES
 
 ALERT_TICK_S = 60
@@ -56,8 +68,28 @@ RETENTION_TICK_S = 3600
 Requests: TypeAlias = dg.SensorResult | dg.SkipReason
 
 
+@dataclass(frozen=True)
+class RunsSeen:
+    """The runs as the sensors see them. `days_a_run` spreads the days over several workers; None: over none."""
+
+    locks: RunLocks
+    days_a_run: int | None
+
+    def known(self, context: dg.SensorEvaluationContext, now: datetime, enablex: EnableXResource | None = None) -> Runs:
+        """What `known_runs` says, once the runs that died are reported as failed."""
+        for run_id in report_dead_runs(context.instance, self.locks, now):
+            context.log.warning(f"Run {run_id} is reported as failed: its process is gone")
+        spread = Spread.of(self.days_a_run, runs_at_once(context.instance))
+        return replace(known_runs(context.instance, now, enablex), spread=spread)
+
+
 def closed_days(
-    utc_days: dg.DailyPartitionsDefinition, timing: Timing, overdue: Overdue, status: StatusFile, every_s: int
+    utc_days: dg.DailyPartitionsDefinition,
+    timing: Timing,
+    overdue: Overdue,
+    status: StatusFile,
+    runs: RunsSeen,
+    every_s: int,
 ) -> dg.SensorDefinition:
     """Requests the days that closed and are not complete, says whether one is overdue, and writes the status."""
 
@@ -74,7 +106,7 @@ def closed_days(
     ) -> Requests:
         now, instance = clock.now(), context.instance
         complete = complete_days(instance, landing, timing)
-        known = _runs(context, now, landing, enablex)
+        known = runs.known(context, now, enablex)
         responses = answered(instance, now, landing, timing)
         decision = scheduling.plan_missing(now, utc_days.start.date(), complete, responses, known, timing)
         days = overdue.look(now, complete, known)
@@ -94,10 +126,12 @@ def _update(status: StatusFile, context: dg.SensorEvaluationContext, now: dateti
     except Exception as error:
         # The words of other errors may quote what Dagster stores.
         why = str(error) if isinstance(error, OSError) else type(error).__name__
-        context.log.warning(f"{status.path} is not up to date: {why}")
+        context.log.warning(f"{STATUS_FILE} is not up to date: {why}")
 
 
-def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: int) -> dg.SensorDefinition:
+def settling_days(
+    utc_days: dg.DailyPartitionsDefinition, timing: Timing, runs: RunsSeen, every_s: int
+) -> dg.SensorDefinition:
     """Requests the last closed days again."""
 
     @dg.sensor(
@@ -111,14 +145,16 @@ def settling_days(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_
         context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
     ) -> Requests:
         now, instance = clock.now(), context.instance
-        known = _runs(context, now, landing, enablex)
+        known = runs.known(context, now, enablex)
         responses = answered(instance, now, landing, timing)
         return _result(context, scheduling.plan_refetch(now, utc_days.start.date(), responses, known, timing))
 
     return sensor
 
 
-def open_day(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: int) -> dg.SensorDefinition:
+def open_day(
+    utc_days: dg.DailyPartitionsDefinition, timing: Timing, runs: RunsSeen, every_s: int
+) -> dg.SensorDefinition:
     """Requests the day that is open, again and again."""
     interval_s = int(timing.open_day_interval.total_seconds())
 
@@ -145,12 +181,12 @@ def open_day(utc_days: dg.DailyPartitionsDefinition, timing: Timing, every_s: in
         # Only what is due needs to know the runs.
         decision = scheduling.plan_open_day(now, start, asked, Runs(), timing)
         if decision.has_work:
-            known = _runs(context, now, landing, context.resources.enablex)
+            known = runs.known(context, now, context.resources.enablex)
             decision = scheduling.plan_open_day(now, start, asked, known, timing)
         until = began + (timing.open_day_rests_until(now) - now)
         rest = Rest(decision.reason, began.isoformat(), until.isoformat())
         context.update_cursor("" if decision.has_work else rest.write())
-        return _result(context, decision, {OPEN_DAY_TAG: "true"})
+        return _result(context, decision, {OPEN_DAY_TAG: "true", PRIORITY_TAG: "2"})
 
     return sensor
 
@@ -159,10 +195,11 @@ def landed_days(
     rebuild: dg.JobDefinition,
     utc_days: dg.DailyPartitionsDefinition,
     timing: Timing,
+    runs: RunsSeen,
     settings: Settings,
 ) -> dg.SensorDefinition:
     """Requests the days whose tables were built from other landing files, other rooms or by other SQL."""
-    data_dir, export_dir, rooms_file = settings.data_dir, settings.export_dir, settings.rooms_file
+    places, export_dir, rooms_file = settings.places, settings.export_dir, settings.rooms_file
     code = f"{[table.fingerprint for table in DAILY_TABLES]} {settings.people_in_clear}"
 
     # Resources are named and not passed in: a tick that can do without them costs a fifth.
@@ -176,8 +213,8 @@ def landed_days(
     )
     def sensor(context: dg.SensorEvaluationContext) -> Requests:
         began = utc_now()
-        rooms, key = FileStamp.of(rooms_file) if rooms_file else None, FileStamp.of(DataFolder(data_dir).people_key)
-        state = folder_state(data_dir, export_dir, f"{code} {rooms} {key}", began)
+        rooms, key = FileStamp.of(rooms_file) if rooms_file else None, FileStamp.of(Path(places.landing) / KEY)
+        state = folder_state(places, export_dir, f"{code} {rooms} {key}", began)
         before = QuietTick.read(context.cursor)
         if before and before.holds(state, began):
             return dg.SkipReason(before.reason)
@@ -186,7 +223,7 @@ def landed_days(
         now = context.resources.clock.now()
         first, open_day = utc_days.start.date(), now.date()
         # Before the days are read: what a run that ends in between has built is not requested again.
-        known = _runs(context, now, landing)
+        known = runs.known(context, now)
         landed = {day: files for day, files in landing.zone.days().items() if first <= day <= open_day}
         try:
             built = warehouse.warehouse.built_days()
@@ -320,18 +357,6 @@ def old_runs(keep_days: int) -> dg.SensorDefinition:
     return sensor
 
 
-def _runs(
-    context: dg.SensorEvaluationContext,
-    now: datetime,
-    landing: LandingResource,
-    enablex: EnableXResource | None = None,
-) -> Runs:
-    """What `known_runs` says, once the runs that died are reported as failed."""
-    for run_id in report_dead_runs(context.instance, Path(landing.data_dir), now):
-        context.log.warning(f"Run {run_id} is reported as failed: its process is gone")
-    return known_runs(context.instance, now, enablex)
-
-
 def _result(
     context: dg.SensorEvaluationContext,
     decision: Decision,
@@ -347,7 +372,8 @@ def _result(
         run_requests=[
             dg.RunRequest(
                 run_key=f"{days[0]}...{days[-1]} after {''.join(newest) or 'none'}",
-                tags={**_tags(days), **(tags or {})},
+                # They do not wait behind the runs of a backfill.
+                tags={PRIORITY_TAG: "1", **_tags(days), **(tags or {})},
             )
             for days in decision.runs
         ],

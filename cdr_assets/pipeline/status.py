@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from cdr_assets.data_folder import STATUS_FILE, DataFolder, disk_usage
+from cdr_assets.data_folder import STATUS_FILE, disk_usage
 from cdr_assets.days import describe_days, ranges
-from cdr_assets.landing.zone import make_folder
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.project_runs import days_of, is_of_this_project
 from cdr_assets.pipeline.run_history import newest_materialization_id, newest_materializations
 from cdr_assets.pipeline.scheduling import ClosedDays
-from cdr_assets.warehouse.exports import make_readable_folder
+from cdr_assets.places import Places
+from cdr_assets.storage import make_folder
 
 WRITTEN_AGAIN_AFTER = timedelta(minutes=5)
 MAX_RUNS = 20
@@ -50,15 +48,11 @@ Content = dict[str, Any]
 class StatusFile:
     """The file of one data folder, in the folder of its exports. `first_day` is the first one that is fetched."""
 
-    data_dir: Path
-    export_dir: Path
+    places: Places
+    export_dir: str
     enablex: str
     ui_url: str
     first_day: date
-
-    @property
-    def path(self) -> Path:
-        return self.export_dir / STATUS_FILE
 
     def update(self, instance: dg.DagsterInstance, now: datetime, days: ClosedDays) -> None:
         """Writes the file if it would say something else, or if it is old. Raises OSError if it cannot be written."""
@@ -68,20 +62,20 @@ class StatusFile:
         # A time in the future is that of a clock that was wrong.
         if _says_the_same(before, content) and timedelta(0) <= age < WRITTEN_AGAIN_AFTER:
             return
-        self._write(json.dumps(content, indent=1))
+        make_folder(self.places.data_dir)
+        self.places.exports(self.export_dir).write(STATUS_FILE, json.dumps(content, indent=1))
 
     def read(self) -> Content:
         """What the file says; empty where there is none, or one that somebody damaged."""
         with suppress(OSError, ValueError):
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = json.loads(self.places.exports(self.export_dir).read(STATUS_FILE) or "{}")
             return content if isinstance(content, dict) else {}
         return {}
 
     def _content(self, instance: dg.DagsterInstance, now: datetime, days: ClosedDays, before: Content) -> Content:
         newest = newest_materialization_id(instance, PERIOD_CDR)
         is_known = before.get("newest_fetch_id") == newest and isinstance(before.get("fetches"), list)
-        disk = disk_usage(self.data_dir)
-        warehouse = DataFolder(self.data_dir).warehouse
+        disk = disk_usage(self.places.data_dir)
         return {
             "written_at": _utc(now.timestamp()),
             "enablex": self.enablex,
@@ -101,20 +95,9 @@ class StatusFile:
             "disk": {
                 "free_bytes": disk.free,
                 "total_bytes": disk.total,
-                "warehouse_bytes": warehouse.stat().st_size if warehouse.exists() else None,
+                "warehouse_bytes": self.places.warehouse_bytes(),
             },
         }
-
-    def _write(self, text: str) -> None:
-        make_folder(self.data_dir)
-        make_readable_folder(self.export_dir)
-        # What a killed process left.
-        for draft in self.export_dir.glob(f"{STATUS_FILE}.*"):
-            draft.unlink(missing_ok=True)
-        draft = self.path.with_name(f"{STATUS_FILE}.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8")
-        draft.chmod(0o644)
-        draft.replace(self.path)
 
 
 def _runs(instance: dg.DagsterInstance) -> Iterator[Content]:
