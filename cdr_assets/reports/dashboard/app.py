@@ -36,13 +36,13 @@ def main() -> None:
     if not state.days_with_data():
         st.title(chosen.title)
         st.info(
-            f"There are no exports in {settings().export_dir} yet. They appear when a day is built: run "
+            f"There are no exports in {settings().exports.place('')} yet. They appear when a day is built: run "
             "`cdr-assets demo` for seven days of invented calls, or `cdr-assets dev` and materialize a day. If the "
             "data lies elsewhere, set `CDR_DATA_DIR` and start the dashboard again."
         )
         return
     st.title(chosen.title)
-    status = read_status(settings().export_dir)
+    status = read_status(settings().exports)
     if status and status.is_of_sandbox:
         st.badge("The sandbox's invented calls", color="orange")
     try:

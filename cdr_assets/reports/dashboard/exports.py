@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 
 from cdr_assets.database import quoted
+from cdr_assets.lake import load_extensions, secret_of_bucket
 from cdr_assets.reports.dashboard.period import Period
-from cdr_assets.warehouse.exports import FileStamp, exported_file, exported_files
+from cdr_assets.storage import SCHEME, Storage
+from cdr_assets.warehouse.exports import FileStamp, exported_files, name_of
 from cdr_assets.warehouse.table import Column, Table, read_sql
 from cdr_assets.warehouse.tables import EXPORTED_TABLES
 
@@ -33,17 +34,20 @@ class UnreadableExports(Exception):
 
 
 class Exports:
-    """The exported tables in `folder`. Its methods may be called from several threads."""
+    """The exported tables in `storage`. Its methods may be called from several threads."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, storage: Storage) -> None:
+        self._storage, self.place = storage, storage.place("")
         self._database = duckdb.connect()
+        if self.place.startswith(SCHEME):
+            load_extensions(self._database)
+            self._database.execute(secret_of_bucket())
         # A page reads the same files again and again.
         self._database.execute("SET GLOBAL parquet_metadata_cache = true; SET GLOBAL TimeZone = 'UTC'")
 
     def days(self, table: Table) -> list[date]:
         """The days that the table has a file for, in order."""
-        return sorted(exported_files(self.folder, table))
+        return sorted(exported_files(self._storage, table))
 
     def stamps(self, statement: str, period: Period | None) -> tuple[tuple[str, date, FileStamp], ...]:
         """What tells whether the statement would read other files than before: a value for a cache's key."""
@@ -87,12 +91,12 @@ class Exports:
             except duckdb.Error as error:
                 raise UnreadableExports(
                     # What follows the empty line repeats the statement.
-                    f"A Parquet file below {self.folder} cannot be read: {str(error).partition(chr(10) * 2)[0]}. "
+                    f"A Parquet file below {self.place} cannot be read: {str(error).partition(chr(10) * 2)[0]}. "
                     "Materialize the day of that file, and it is written again."
                 ) from error
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: Table, period: Period | None) -> None:
-        files = [quoted(str(exported_file(self.folder, table, day))) for day in sorted(self._files(table, period))]
+        files = [quoted(self._storage.place(name_of(table, day))) for day in sorted(self._files(table, period))]
         if files:
             # Files of different versions may lie side by side until the sensors have written all again.
             source = f"FROM read_parquet([{', '.join(files)}], union_by_name = true)"
@@ -104,7 +108,7 @@ class Exports:
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS {rows}")
 
     def _files(self, table: Table, period: Period | None) -> dict[date, FileStamp]:
-        found = exported_files(self.folder, table)
+        found = exported_files(self._storage, table)
         return {day: stamp for day, stamp in found.items() if not period or period.first <= day <= period.last}
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from pathlib import Path
 
-from cdr_assets.data_folder import DataFolder
+from cdr_assets.places import Places
+from cdr_assets.storage import Storage
 
 RATE = "CDR_RATE_PER_MINUTE"
 
@@ -18,9 +18,9 @@ RATE = "CDR_RATE_PER_MINUTE"
 class DashboardSettings:
     """Where the exports are, and what the pages add to them."""
 
-    export_dir: Path
-    people_key: Path
-    """With it a searched reference is hashed as in the exports. It may be absent."""
+    exports: Storage
+    keys: Storage
+    """Has the key by which a searched reference is hashed as in the exports. It may be absent."""
     rate: Decimal | None
     """Cost of one participant minute, in whatever currency; None if nobody gave one."""
     ui_url: str
@@ -28,10 +28,10 @@ class DashboardSettings:
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> DashboardSettings:
         """The settings. Raises ValueError, naming the variable and the remedy, for a value that cannot be used."""
-        data = DataFolder(Path(environ.get("CDR_DATA_DIR") or "data").resolve())
+        places = Places.from_environment(environ)
         return cls(
-            export_dir=Path(environ.get("CDR_EXPORT_DIR") or data.exports).resolve(),
-            people_key=data.people_key,
+            exports=places.exports(environ.get("CDR_EXPORT_DIR")),
+            keys=places.storage,
             rate=_rate(environ.get(RATE) or ""),
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
         )

@@ -19,7 +19,7 @@ KEPT_RESULTS = 500
 @st.cache_resource
 def exports() -> Exports:
     """The exports of this process."""
-    return Exports(settings().export_dir)
+    return Exports(settings().exports)
 
 
 def rows(statement: str, period: Period | None, **parameters: Any) -> pd.DataFrame:

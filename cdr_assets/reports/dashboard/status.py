@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 from cdr_assets.data_folder import STATUS_FILE
 from cdr_assets.reports.dashboard.period import Period
+from cdr_assets.storage import Storage, StorageError
 
 OLD_AFTER = timedelta(minutes=15)
 STATES = ("complete", "provisional", "missing", "failed", "overdue")
@@ -70,11 +70,11 @@ class Status:
         return max((period.last for periods in self.days.values() for period in periods), default=None)
 
 
-def read_status(folder: Path) -> Status | None:
-    """What the file in the folder of the exports says; None where there is none, or one that cannot be read."""
+def read_status(exports: Storage) -> Status | None:
+    """What the file next to the exports says; None where there is none, or one that cannot be read."""
     try:
-        content = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(exports.read(STATUS_FILE) or "")
+    except (OSError, ValueError, RecursionError, StorageError):
         return None
     return _status(content) if isinstance(content, dict) else None
 

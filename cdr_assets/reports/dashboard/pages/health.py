@@ -45,7 +45,7 @@ MONTH, AROUND_CALENDAR = 26, 110
 def page() -> None:
     """The page."""
     chosen = period()
-    status = read_status(settings().export_dir)
+    status = read_status(settings().exports)
     findings = rows("findings", None)
     _service(status)
     _calendar(_with_newest(chosen, status), status, findings)
@@ -60,9 +60,9 @@ def page() -> None:
 def _service(status: Status | None) -> None:
     if status is None:
         st.info(
-            f"Nothing is known of the service, since there is no {STATUS_FILE} in {plain(settings().export_dir, 300)} "
-            "that can be read. Run `cdr-assets dev` or `cdr-assets serve` on this data folder: it writes the file "
-            "within minutes. What follows is what the exports say."
+            "Nothing is known of the service, since there is no file that can be read at "
+            f"{plain(settings().exports.place(STATUS_FILE), 300)}. Run `cdr-assets dev` or `cdr-assets serve` on this "
+            "data folder: it writes the file within minutes. What follows is what the exports say."
         )
         return
     age = status.age(utc_now())

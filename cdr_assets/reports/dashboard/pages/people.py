@@ -28,7 +28,7 @@ from cdr_assets.reports.dashboard.elements import (
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import settings
 from cdr_assets.reports.dashboard.state import exports, period, rows
-from cdr_assets.warehouse.people import people_key
+from cdr_assets.warehouse.people import KEY, people_key
 
 MOST_CONFERENCES = 500
 
@@ -88,11 +88,11 @@ def _ask(in_clear: bool) -> str:
 
 def _key() -> str | None:
     """The key of the hashes; None, with what to do, if there is none. It is never made here."""
-    file = settings().people_key
+    keys = settings().keys
     try:
-        if file.exists():
-            return people_key(file)
-        problem = f"{file} is not there. Set CDR_DATA_DIR to the data folder that the exports were written from"
+        if keys.read(KEY) is not None:
+            return people_key(keys)
+        problem = f"{keys.place(KEY)} is not there. Set CDR_DATA_DIR or CDR_LANDING as where the exports are written"
     except (WarehouseError, OSError) as error:
         problem = f"The key cannot be read. {error}"
     st.warning(f"People cannot be searched by their reference: {plain(problem, 500)}. The hash works without the key.")
