@@ -5,11 +5,15 @@ PIP := -m pip install --quiet --constraint constraints.txt
 # The tests that say what the SQL means, without those that are about processes.
 SQL_TESTS := $(addprefix cdr_assets_tests/,test_any_records.py $(addprefix warehouse/test_,checks.py daily_usage.py partitions.py schema.py))
 
-.PHONY: demo dev dashboard test bench soak
+.PHONY: demo demo-scale dev dashboard test test-scale test-on-servers bench soak
 
 # Seven days from the sandbox into DuckDB, and a look at them.
 demo: .venv/installed
 	@$(BIN)/cdr-assets demo
+
+# The same seven days on several machines: two Celery workers, a lake, a bucket, all on servers of their own.
+demo-scale: .venv-scale/installed .venv-scale/debian
+	@.venv-scale/bin/python -m cdr_assets_tests.scale.servers .venv-scale/bin/python -m cdr_assets_tests.scale.demo
 
 # The Dagster UI and daemon, and the dashboard: on the account if its credentials are set, else on the sandbox.
 dev: .venv/installed-dashboard
@@ -27,6 +31,16 @@ test: .venv/installed-test .venv/duckdb-1.5
 	PYTHONPATH=.venv/duckdb-1.5 $(BIN)/python -m pytest -n 2 --dist worksteal $(SQL_TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
+# The tests on many machines, with a Postgres, a Redis and an S3 store of their own.
+test-scale: .venv-scale/installed .venv-scale/debian
+	@.venv-scale/bin/python -m cdr_assets_tests.scale.servers $(MAKE) --no-print-directory test-on-servers
+
+# Then those tests that a lake could fail although files do not. Of some files of tests there is nothing to run (5).
+test-on-servers:
+	.venv-scale/bin/python -m pytest -m scale -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
+	CDR_TEST_ON=lake \
+		.venv-scale/bin/python -m pytest -m lake -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
+
 # Speed and memory compared with what people would use instead: a table, and bench.json. BENCH="--quick" for a first look.
 bench: .venv-bench/installed
 	@.venv-bench/bin/python -m cdr_assets_tests.benchmarks.bench $(BENCH)
@@ -34,6 +48,26 @@ bench: .venv-bench/installed
 # Runs that are killed at random moments, then many writers at once; everything must be right. SOAK="--kills 50 --seed 7".
 soak: .venv/installed-test
 	@$(BIN)/python -m cdr_assets_tests.soak $(SOAK)
+
+# DuckDB's extensions come from the package index too, for this version of DuckDB only.
+.venv-scale/installed: pyproject.toml constraints.txt
+	@echo "Installing the tests on many machines and what they need into .venv-scale; this takes a minute or two"
+	@$(PYTHON) -m venv .venv-scale
+	@grep -v '^duckdb==' constraints.txt >.venv-scale/constraints.txt
+	@.venv-scale/bin/python -m pip install --quiet --constraint .venv-scale/constraints.txt --editable ".[test-scale]"
+	@touch $@
+
+# The servers as Debian has them, unpacked: nothing is installed, no service starts, and root is not needed.
+APT := apt-get -qq -o Debug::NoLocking=1 -o APT::Sandbox::User= -o Dir::State::lists=$(CURDIR)/.venv-scale/apt/lists \
+	-o Dir::Cache=$(CURDIR)/.venv-scale/apt/cache
+.venv-scale/debian: | .venv-scale/installed
+	@echo "Unpacking Postgres and Redis into $@"
+	@mkdir -p .venv-scale/apt/lists/partial .venv-scale/apt/cache/archives/partial $@.part
+	@$(APT) update
+	@$(APT) --yes --download-only --no-install-recommends install postgresql redis-server
+	@for package in $$(find .venv-scale/apt/cache/archives -name '*.deb'); do dpkg -x "$$package" $@.part || exit; done
+	@rm -r .venv-scale/apt
+	@mv $@.part $@
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

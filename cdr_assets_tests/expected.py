@@ -8,39 +8,41 @@ from typing import Any
 
 import duckdb
 
+from cdr_assets.database import run
+from cdr_assets.places import Places
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets.warehouse.tables import TABLES as BY_PARTITION
 from cdr_assets_tests import reference
+from cdr_assets_tests.places import reading
 from cdr_assets_tests.reference import Record, Row
 
 TABLES = tuple(table.name for table in DAILY_TABLES)
 
 
-def read(warehouse: Path, table: str) -> list[Row]:
-    with duckdb.connect(warehouse, read_only=True) as connection:
-        result = connection.execute(f"SELECT * FROM {table}")
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+def read(where: Path | Places, table: str) -> list[Row]:
+    """The rows of a table, in a DuckDB file or in the places."""
+    with reading(where) as connection:
+        return run(connection, f"FROM {table}")
 
 
 def exported(folder: Path, table: str) -> list[Row]:
     """The rows of the table's Parquet files."""
     if not any((folder / table).glob("*.parquet")):
         return []
-    result = duckdb.execute(f"FROM '{folder / table}/*.parquet'")
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return run(duckdb.connect(), f"FROM '{folder / table}/*.parquet'")
 
 
-def assert_exports_are_the_tables(data_dir: Path) -> None:
+def assert_exports_are_the_tables(where: Places) -> None:
     """The Parquet files hold what the tables hold, and nothing else lies next to them."""
-    for table in (table for table in BY_PARTITION if table.exported):
-        in_files = exported(data_dir / "published", table.name)
-        in_table = read(data_dir / "cdr.duckdb", table.name)
-        assert in_order(without_people(table, in_files)) == in_order(without_people(table, in_table)), table.name
-    others = [path for path in (data_dir / "published").glob("*/*") if path.suffix != ".parquet"]
-    assert others == []
+    exports = where.exports()
+    with reading(where) as connection:
+        for table in (table for table in BY_PARTITION if table.exported):
+            files = exports.files(table.name)
+            assert [file.name for file in files if not file.name.endswith(".parquet")] == []
+            in_files = run(connection, f"FROM '{exports.place(table.name)}/*.parquet'") if files else []
+            in_table = run(connection, f"FROM {table.name}")
+            assert in_order(without_people(table, in_files)) == in_order(without_people(table, in_table)), table.name
 
 
 def without_people(table: Table, rows: Iterable[Row]) -> list[Row]:
@@ -60,15 +62,15 @@ def in_order(rows: Iterable[Row]) -> list[list[tuple[str, Any]]]:
     return sorted((sorted(row.items()) for row in rows), key=repr)
 
 
-def assert_exact(warehouse: Path, records: Iterable[Record]) -> None:
+def assert_exact(where: Path | Places, records: Iterable[Record]) -> None:
     """The three tables hold just these records and what follows from them."""
     records = list(records)
-    landed = {
-        (row["usage_date"], row["cdr_id"], row["room_duration_s"]) for row in read(warehouse, "call_detail_records")
-    }
-    assert landed == {
+    with reading(where) as connection:
+        landed = run(connection, "FROM call_detail_records")
+        rooms, conferences = run(connection, "FROM room_usage"), run(connection, "FROM conference_usage")
+    assert {(row["usage_date"], row["cdr_id"], row["room_duration_s"]) for row in landed} == {
         (reference.utc_day(record), str(record["cdr_id"]), reference.seconds(record)) for record in records
     }
-    assert len(read(warehouse, "call_detail_records")) == len(records)
-    assert in_order(read(warehouse, "room_usage")) == in_order(reference.room_usage(records))
-    assert in_order(read(warehouse, "conference_usage")) == in_order(reference.conference_usage(records))
+    assert len(landed) == len(records)
+    assert in_order(rooms) == in_order(reference.room_usage(records))
+    assert in_order(conferences) == in_order(reference.conference_usage(records))

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.resources import LandingResource
+from cdr_assets.places import Places
 from cdr_assets.sandbox.server import Settings
 from cdr_assets_tests.httpserver import Answer, answer
+from cdr_assets_tests.landing.places import content_of
+from cdr_assets_tests.places import by_hand, places
 from cdr_assets_tests.reference import Record
 
 SETTINGS = Settings(connections=40, start=date(2026, 10, 1))
@@ -30,7 +32,9 @@ class FrozenLanding(LandingResource):
 
     @property
     def zone(self) -> LandingZone:
-        return LandingZone(Path(self.data_dir), lambda: datetime.fromisoformat(self.moment))
+        zone = super().zone
+        zone.now = lambda: datetime.fromisoformat(self.moment)
+        return zone
 
 
 @dataclass
@@ -42,8 +46,8 @@ class Location:
     data_dir: Path
 
     @property
-    def warehouse(self) -> Path:
-        return self.data_dir / "cdr.duckdb"
+    def places(self) -> Places:
+        return places(self.data_dir)
 
     def run(
         self,
@@ -74,7 +78,8 @@ class Location:
         """What to run with so that requests are sent at that moment."""
         if sent_at is None:
             return {}
-        return {"landing": FrozenLanding(data_dir=str(self.data_dir), moment=sent_at.isoformat())}
+        where = {"data_dir": str(self.data_dir), "lake": self.places.warehouse, "landing": self.places.landing}
+        return {"landing": FrozenLanding(**where, moment=sent_at.isoformat())}
 
     def materialized_days(self, asset: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))
@@ -90,10 +95,8 @@ class Location:
 
     def landed(self) -> dict[str, bytes]:
         """Every landed file and its content."""
-        return {
-            str(path.relative_to(self.data_dir)): path.read_bytes()
-            for path in sorted(self.data_dir.glob("landing/usage_date=*/*.zst"))
-        }
+        files = (file for file in self.places.storage.files("landing") if file.name.endswith(".zst"))
+        return {file.name: content_of(file) for file in files}
 
 
 Locate = Callable[..., Location]
@@ -130,9 +133,9 @@ def record(cdr_id: str, day: date, **fields: Any) -> Record:
     return {"cdr_id": cdr_id, "trans_date": f"{day}T10:01:00Z", "conf_num": "c", "room": room, **fields}
 
 
-def lengthen(warehouse: Path) -> None:
+def lengthen(where: Places) -> None:
     """Makes the time in the room so long that the minutes of 61 records no longer fit a column. No record can."""
-    with duckdb.connect(warehouse) as connection:
+    with by_hand(where) as connection:
         connection.execute("UPDATE call_detail_records SET room_duration_s = 999999999999999.999")
 
 

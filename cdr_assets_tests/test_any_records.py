@@ -14,7 +14,6 @@ from random import Random
 from typing import Any
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +24,9 @@ from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import DAILY_TABLES, TABLES
 from cdr_assets_tests.expected import in_order
+from cdr_assets_tests.places import examples, places
 from cdr_assets_tests.reference import Record, Row, tables
+from cdr_assets_tests.soak.truth import read_lines
 
 DAY = date(2026, 11, 2)
 LONGEST_S, LONGEST_MIN = Decimal(31 * 86_400), Decimal(31 * 1_440)
@@ -194,12 +195,7 @@ def answers(draw: st.DrawFn) -> list[str]:
 
 def landed_lines(zone: LandingZone, day: date) -> list[str]:
     """The landed records of the day, in the order of their versions."""
-    return [
-        line
-        for file in zone.files(day)
-        for line in zstandard.ZstdDecompressor().stream_reader(file.path.read_bytes()).read().decode().split("\n")
-        if line
-    ]
+    return [line.decode() for file in zone.files(day) for line in read_lines(file.path)]
 
 
 def first_of_each(pairs: Sequence[tuple[str, Any]]) -> Record:
@@ -273,7 +269,9 @@ def assert_time_in_room(row: Row, duration: Any, lost: bool) -> None:
 
 def assert_all_adds_up(zone: LandingZone, connection: Connection, elements: Sequence[str], found: IngestResult) -> None:
     assert sum(found.records.values()) + sum(found.quarantined.values()) == len(elements)
-    kept = "".join(file.read_text(errors="surrogateescape") for file in found.quarantine_files)
+    kept = "".join(
+        Path(zone.storage.place(name)).read_text(errors="surrogateescape") for name in found.quarantine_files
+    )
     assert kept.count("reason: ") >= sum(found.quarantined.values())
     rows = run(connection, "FROM call_detail_records")
     newest = {}
@@ -308,13 +306,14 @@ OTHERS_OF = {"attendance": "client", "daily_usage": "provisional"}
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warehouse, Connection]]:
     """One warehouse for all examples. To make and open one takes longer than to build a day."""
-    warehouse = Warehouse(tmp_path_factory.mktemp("warehouse") / "cdr.duckdb")
+    warehouse = Warehouse(places(tmp_path_factory.mktemp("warehouse")))
     with warehouse.connect() as connection:
         yield warehouse, connection
 
 
 @given(elements=answers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
+@pytest.mark.lake
 def test_any_answer_ends_in_rows_lost_fields_and_quarantine_that_add_up(
     opened: tuple[Warehouse, Connection], elements: list[str]
 ) -> None:

@@ -104,6 +104,17 @@ def line_with(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"it never said {words!r}\n{''.join(said)}")
 
 
+def test_a_range_is_one_run_though_days_are_spread_over_several(start: Start, tmp_path: Path) -> None:
+    first, last = yesterday() - timedelta(days=2), yesterday()
+    process = start(*COMMAND, "rebuild", "--from", str(first), "--to", str(last), **ACCOUNT, CDR_DAYS_A_RUN="1")
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    # Nothing has landed. The run began, and has all days.
+    assert f"Days left: {first}...{last}" in said
+    with dg.DagsterInstance.from_config(str(tmp_path / ".dagster")) as made:
+        (run,) = made.get_runs()
+    assert run.tags["cdr_assets/days"] == f"{first}...{last}"
+
+
 # What it refuses
 
 

@@ -266,7 +266,7 @@ def test_a_run_killed_at_any_step_leaves_whole_partitions_and_the_next_run_mends
     script.holds(DAY, vanishing, changing)
     assert before.run(DAY).success
     former = contents(before.data_dir)
-    formerly_found = findings(read(before.warehouse, "check_findings"))
+    formerly_found = findings(read(before.places, "check_findings"))
     script.holds(DAY, changed, record("new", DAY), record("spilled", DAY + timedelta(days=1)), {"cdr_id": "undated"})
 
     def start(data_dir: Path, fatal_step: int = 0) -> tuple[Any, Any]:
@@ -358,5 +358,5 @@ def test_a_killed_command_leaves_nothing_that_the_next_run_minds(
         assert temporary_files(command.data_dir) or day == tables, "it was killed before it began"
         location = locate(script.environment, command.data_dir)
         assert location.run(day).success
-        assert_exact(location.warehouse, true_records(day))
+        assert_exact(location.places, true_records(day))
         assert temporary_files(command.data_dir) == []

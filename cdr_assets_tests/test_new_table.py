@@ -20,6 +20,7 @@ from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.changed_package import CHECKOUT, PACKAGE, ChangedPackage
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read
 from cdr_assets_tests.location import SETTINGS, Location
+from cdr_assets_tests.places import reading
 from cdr_assets_tests.reference import Row, number, seconds, utc_day
 
 FIRST = date(2026, 11, 2)
@@ -150,10 +151,10 @@ def test_a_new_table_is_one_folder_and_one_entry_as_contributing_says(
     rows = daily_minutes([*BEFORE, *AFTER])
     assert said["days"] == [str(day) for day in (*BEFORE, *AFTER)]
     assert said["rows"] == [sum(row["usage_date"] == day for row in rows) for day in (*BEFORE, *AFTER)]
-    assert in_order(read(location.warehouse, TABLE)) == in_order(rows)
-    assert_exact(location.warehouse, [record for day in (*BEFORE, *AFTER) for record in records_of_day(SETTINGS, day)])
+    assert in_order(read(location.places, TABLE)) == in_order(rows)
+    assert_exact(location.places, [record for day in (*BEFORE, *AFTER) for record in records_of_day(SETTINGS, day)])
 
-    with duckdb.connect(location.warehouse, read_only=True) as connection:
+    with reading(location.places) as connection:
         described = connection.execute(
             "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index",
             [TABLE],
@@ -163,7 +164,7 @@ def test_a_new_table_is_one_folder_and_one_entry_as_contributing_says(
     assert meaning == ("One row per app and UTC day. Minutes are exact.",)
     exported = duckdb.execute(f"FROM '{location.data_dir}/published/{TABLE}/*.parquet'").fetchall()
     assert sorted(exported, key=repr) == sorted((tuple(row.values()) for row in rows), key=repr)
-    built = {row["usage_date"] for row in read(location.warehouse, "build_log") if row["asset"] == TABLE}
+    built = {row["usage_date"] for row in read(location.places, "build_log") if row["asset"] == TABLE}
     assert built == {*BEFORE, *AFTER}
 
 

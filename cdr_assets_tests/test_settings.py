@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from cdr_assets.definitions import code_location
 from cdr_assets.enablex.client import BASE_URL
+from cdr_assets.places import Places
 from cdr_assets.settings import Settings
 
 RANGES = {
@@ -16,6 +19,7 @@ RANGES = {
     "CDR_OPEN_DAY_MINUTES": ("number", "0", "1440"),
     "CDR_TICK_SECONDS": ("whole number", "1", "86400"),
     "CDR_FETCH_CONCURRENCY": ("whole number", "1", "16"),
+    "CDR_DAYS_A_RUN": ("whole number", "1", "31"),
     "CDR_REQUESTS_PER_MINUTE": ("number", "1", "6000"),
     "CDR_AGREEMENT_SAMPLE": ("whole number", "0", "100"),
     "CDR_KEEP_RUNS_DAYS": ("whole number", "0", "36500"),
@@ -32,7 +36,7 @@ def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     settings = Settings.read({})
     assert settings.base_url == BASE_URL
     assert settings.data_dir == Path.cwd() / "data"
-    assert settings.export_dir == Path.cwd() / "data" / "published"
+    assert settings.export_dir == str(Path.cwd() / "data" / "published")
     assert settings.start_date == date(2025, 1, 1)
     assert (settings.fetch_delay, settings.lookback_days) == (timedelta(hours=1), 3)
     assert settings.refetch_interval == timedelta(hours=6)
@@ -67,6 +71,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_OVERDUE_HOURS": "1.5",
             "CDR_TICK_SECONDS": "30",
             "CDR_FETCH_CONCURRENCY": "3",
+            "CDR_DAYS_A_RUN": "7",
             "CDR_REQUESTS_PER_MINUTE": "12.5",
             "CDR_AGREEMENT_SAMPLE": "0",
             "CDR_KEEP_RUNS_DAYS": "30",
@@ -89,7 +94,9 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         base_url="https://enablex.example",
         enablex="enablex.example",
         data_dir=Path("/srv/cdr"),
-        export_dir=Path("/srv/exports"),
+        places=Places(Path("/srv/cdr"), "/srv/cdr/cdr.duckdb", "/srv/cdr"),
+        lake="",
+        export_dir="/srv/exports",
         people_in_clear=True,
         owners=("team:finance", "somebody@example.com"),
         rooms_file=Path("/srv/rooms.csv"),
@@ -101,6 +108,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         overdue_after=timedelta(minutes=90),
         tick_s=30,
         fetch_concurrency=3,
+        days_a_run=7,
         requests_per_minute=12.5,
         agreement_sample=0,
         keep_runs_days=30,
@@ -113,6 +121,30 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         ui_url="https://dagster.example",
         dashboard_url="https://bi.example/calls",
     )
+
+
+LAKE = {"CDR_WAREHOUSE": "ducklake:postgres:host=db.example dbname=cdr user=cdr password=hidden"}
+
+
+def test_a_lake_is_a_secret_of_the_resources() -> None:
+    settings = Settings.read({**LAKE, "CDR_LANDING": "s3://bucket/cdr"})
+    assert settings.places.is_lake
+    assert settings.places.is_bucket
+    assert settings.lake == dg.EnvVar("CDR_WAREHOUSE")
+    assert "hidden" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"CDR_LANDING": "s3://bucket"}, "set CDR_WAREHOUSE to a lake"),
+        ({"CDR_LANDING": "gs://bucket"}, "give a folder, or s3://bucket/prefix"),
+        ({"CDR_WAREHOUSE": "ducklake:cdr.ducklake"}, "give ducklake:postgres:"),
+    ],
+)
+def test_places_that_do_not_go_together_are_explained(environ: dict[str, str], says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        Settings.read(environ)
 
 
 @pytest.mark.parametrize("owner", ["finance", "team:", "team:a b", "@", "a@b", "team:a,team:b"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from cdr_assets.days import midnight
 from cdr_assets.landing.ingest import commit, ingest, staged_answer
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets_tests.landing.places import Place, name_in, put
 from cdr_assets_tests.landing.test_ingest import DAY, NEXT, batches, one, record
 from cdr_assets_tests.reference import Record
 
@@ -35,16 +35,15 @@ def clock() -> Hands:
 
 
 @pytest.fixture
-def zone(tmp_path: Path, clock: Hands) -> LandingZone:
-    return LandingZone(tmp_path, clock)
+def zone(place: Place, clock: Hands) -> LandingZone:
+    return place.zone(clock)
 
 
 def fetch(zone: LandingZone, *records: Record) -> None:
     ingest(zone, one(batches(*records)), "period", [DAY])
 
 
-def marker(zone: LandingZone) -> Path:
-    return zone.landing / f"usage_date={DAY}" / ".asked"
+MARKER = name_in(DAY, ".asked")
 
 
 def test_a_day_that_was_never_asked_for_says_so(zone: LandingZone) -> None:
@@ -103,25 +102,31 @@ def test_an_answer_for_other_days_or_by_another_route_notes_nothing(zone: Landin
     assert zone.asked(DAY) == NOON
 
 
-def remove(path: Path) -> None:
-    path.unlink()
+def remove(zone: LandingZone) -> None:
+    zone.storage.delete(MARKER)
 
 
-def spoil(path: Path) -> None:
-    path.write_text("nonsense")
+def spoil(zone: LandingZone) -> None:
+    zone.storage.write(MARKER, "nonsense")
 
 
-@pytest.mark.parametrize("lose", [remove, spoil])
+def break_text(zone: LandingZone) -> None:
+    put(zone, MARKER, b"\xff\xff")
+
+
+@pytest.mark.parametrize("lose", [remove, spoil, break_text])
 def test_without_a_note_it_is_the_newest_file_of_an_answer_for_the_whole_day(
-    zone: LandingZone, clock: Hands, lose: Callable[[Path], None]
+    zone: LandingZone, clock: Hands, lose: Callable[[LandingZone], None]
 ) -> None:
     fetch(zone, record("a"))
     clock.now += HOUR
     fetch(zone, record("a"), record("b"))
     clock.now += HOUR
     ingest(zone, one(batches(record("c"))), "conf")
-    lose(marker(zone))
+    lose(zone)
     assert zone.asked(DAY) == NOON + HOUR
+    assert zone.all_asked() == zone.all_asked(DAY, DAY) == {DAY: NOON + HOUR}
+    assert zone.all_asked(NEXT, NEXT) == {}
     clock.now += HOUR
     fetch(zone, record("a"), record("b"))
     assert zone.asked(DAY) == NOON + 3 * HOUR
@@ -132,7 +137,7 @@ def test_without_a_note_a_closed_day_is_taken_to_have_been_asked_for_as_long_as_
 ) -> None:
     clock.now = landed = midnight(DAY) + 25 * HOUR
     fetch(zone, record("a"))
-    marker(zone).unlink()
+    remove(zone)
     clock.now += 9 * HOUR
     assert zone.asked(DAY) == clock.now
     clock.now += 400 * 24 * HOUR
@@ -141,22 +146,24 @@ def test_without_a_note_a_closed_day_is_taken_to_have_been_asked_for_as_long_as_
 
 def test_a_day_whose_folder_was_deleted_was_not_asked_for(zone: LandingZone) -> None:
     fetch(zone, record("a"))
-    shutil.rmtree(marker(zone).parent)
+    for file in zone.storage.files(f"landing/usage_date={DAY}"):
+        zone.storage.delete(file.name)
     assert zone.asked(DAY) is None
 
 
 def test_requests_go_on_from_the_noted_one_when_their_count_is_lost(zone: LandingZone) -> None:
     for _ in range(3):
         fetch(zone, record("a"))
-    (zone.landing / ".requests").unlink()
+    zone.storage.delete("landing/.requests")
     assert zone.next_request() == 4
 
 
-def test_the_note_is_readable_by_its_owner_alone_and_the_version_of_the_day_is_without_it(zone: LandingZone) -> None:
+def test_the_note_is_readable_by_its_owner_alone_and_the_version_of_the_day_is_without_it(tmp_path: Path) -> None:
+    zone = LandingZone(tmp_path)
     fetch(zone, record("a"))
     version = zone.version(DAY)
-    assert marker(zone).stat().st_mode & 0o777 == 0o600
-    marker(zone).unlink()
+    assert (tmp_path / MARKER).stat().st_mode & 0o777 == 0o600
+    remove(zone)
     assert zone.version(DAY) == version
 
 

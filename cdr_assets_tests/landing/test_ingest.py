@@ -21,7 +21,9 @@ import zstandard
 from cdr_assets.enablex.records import Batch, Lines, Quarantined
 from cdr_assets.landing.ingest import Change, IngestResult, commit, ingest, staged_answer
 from cdr_assets.landing.zone import LandingZone, OtherAccount
+from cdr_assets_tests.landing.places import Place, content_of, landed_names, name_in, put, remove
 from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets_tests.soak.truth import read_lines
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + timedelta(days=1)
@@ -61,8 +63,7 @@ def landed(zone: LandingZone, day: date = DAY) -> dict[str, Record]:
     """The newest version of each record that the zone holds for the day."""
     versions = {}
     for file in zone.files(day):
-        with zstandard.open(file.path, "rt") as lines:
-            versions.update({each["cdr_id"]: each for each in map(json.loads, lines)})
+        versions.update({each["cdr_id"]: each for each in map(json.loads, read_lines(file.path))})
     return versions
 
 
@@ -70,25 +71,15 @@ def versions(zone: LandingZone, day: date = DAY) -> list[tuple[str, object]]:
     """Every landed record of the day with its name, in the order of their requests."""
     found = []
     for file in zone.files(day):
-        with zstandard.open(file.path, "rt") as lines:
-            found += [(each["cdr_id"], each.get("name")) for each in map(json.loads, lines)]
+        found += [(each["cdr_id"], each.get("name")) for each in map(json.loads, read_lines(file.path))]
     return found
-
-
-def everything(zone: LandingZone) -> list[Path]:
-    return sorted(zone.landing.rglob("*.zst"))
-
-
-@pytest.fixture
-def zone(tmp_path: Path) -> LandingZone:
-    return LandingZone(tmp_path)
 
 
 def test_an_answer_lands_under_the_days_of_its_records(zone: LandingZone) -> None:
     result = answer(zone, record("a"), record("b", NEXT))
     assert result.changes == {DAY: Change(new=1), NEXT: Change(new=1)}
     assert (list(landed(zone)), list(landed(zone, NEXT))) == (["a"], ["b"])
-    assert {file.parent.name for file in everything(zone)} == {"usage_date=2026-11-02", "usage_date=2026-11-03"}
+    assert {name.split("/")[1] for name in landed_names(zone)} == {"usage_date=2026-11-02", "usage_date=2026-11-03"}
 
 
 def test_an_empty_answer_lands_too(zone: LandingZone) -> None:
@@ -100,9 +91,9 @@ def test_an_empty_answer_lands_too(zone: LandingZone) -> None:
 
 def test_the_same_answer_again_changes_nothing(zone: LandingZone) -> None:
     answer(zone, record("a"), record("b", NEXT))
-    before = everything(zone)
+    before = landed_names(zone)
     assert answer(zone, record("a"), record("b", NEXT)).changes == {DAY: Change(), NEXT: Change()}
-    assert everything(zone) == before
+    assert landed_names(zone) == before
 
 
 def test_an_answer_lands_as_what_it_adds(zone: LandingZone) -> None:
@@ -148,7 +139,8 @@ def test_a_clock_that_went_back_does_not_make_a_newer_answer_old(
 ) -> None:
     answer(zone, record("a", name="old"))
     (file,) = zone.files(DAY)
-    file.path.rename(file.path.with_name(file.path.name.replace("-2", "-9", 1)))
+    put(zone, name_in(DAY, file.path.name.replace("-2", "-9", 1)), content_of(file))
+    remove(zone, DAY, file)
     answer(zone, record("a", name="new"), record("b"))
     assert landed(zone)["a"]["name"] == "new"
 
@@ -158,10 +150,11 @@ def test_quarantined_records_are_kept_with_their_reason_once(zone: LandingZone) 
     for _ in range(2):
         result = answer(zone, record("a"), quarantined=bad)
         assert result.quarantined == {None: 1, DAY: 1}
-    unknown, dated = sorted(zone.quarantine.rglob("*.txt"), key=lambda path: path.parent.name, reverse=True)
-    assert (unknown.parent.name, dated.parent.name) == ("usage_date=unknown", "usage_date=2026-11-02")
-    assert unknown.read_bytes() == b'reason: no trans_date\nrecord: {"cdr_id":\n1}\n\n'
-    assert sorted(result.quarantine_files) == sorted([unknown, dated])
+    dated, unknown = (file.name for file in zone.storage.files("quarantine"))
+    assert dated.startswith("quarantine/usage_date=2026-11-02/")
+    assert unknown.startswith("quarantine/usage_date=unknown/")
+    assert zone.storage.read(unknown) == 'reason: no trans_date\nrecord: {"cdr_id":\n1}\n\n'
+    assert sorted(result.quarantine_files) == [dated, unknown]
 
 
 def test_an_answer_that_fails_leaves_nothing(zone: LandingZone) -> None:
@@ -171,7 +164,7 @@ def test_an_answer_that_fails_leaves_nothing(zone: LandingZone) -> None:
 
     with pytest.raises(ConnectionError):
         ingest(zone, one(broken()), "period", [DAY])
-    assert everything(zone) == []
+    assert landed_names(zone) == []
 
 
 def test_attempts_that_end_without_an_answer_are_no_empty_answer(zone: LandingZone) -> None:
@@ -187,7 +180,7 @@ def test_attempts_that_end_without_an_answer_are_no_empty_answer(zone: LandingZo
     for attempts in ([], [hiding()]):
         with pytest.raises(ValueError, match="without a whole answer"):
             ingest(zone, attempts, "period", [DAY])
-    assert everything(zone) == []
+    assert landed_names(zone) == []
 
 
 def test_an_answer_without_a_list_of_records_lands_as_an_empty_day_that_says_so(zone: LandingZone) -> None:
@@ -209,7 +202,7 @@ def test_a_staged_answer_can_be_read_before_it_is_committed(zone: LandingZone) -
     with staged_answer(zone, one(batches(record("c"))), "conf"):
         pass
     assert list(landed(zone)) == ["a"]
-    assert not list(zone.landing.glob(".staging-*/"))
+    assert not list(zone.storage.scratch.glob(".staging-*/"))
 
 
 def test_another_attempt_begins_again(zone: LandingZone) -> None:
@@ -231,10 +224,12 @@ def test_another_attempt_begins_again(zone: LandingZone) -> None:
     assert zone.files(NEXT) == []
 
 
-def test_files_can_be_read_by_their_owner_alone(zone: LandingZone) -> None:
+def test_files_can_be_read_by_their_owner_alone(tmp_path: Path) -> None:
+    zone = LandingZone(tmp_path)
     answer(zone, record("a"), quarantined=(Quarantined(b"1", "not an object", None),))
     zone.claim("app-1")
-    paths = [zone.account, *(path for root in (zone.landing, zone.quarantine) for path in (root, *root.rglob("*")))]
+    paths = list(tmp_path.rglob("*"))
+    assert {path.name for path in paths} > {"account", "landing", "quarantine"}
     assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in paths} == {0}
 
 
@@ -245,22 +240,22 @@ def test_more_days_than_files_may_be_open_at_once(zone: LandingZone) -> None:
     assert [sorted(landed(zone, day)) for day in days] == [[f"{day}-0", f"{day}-1"] for day in days]
 
 
-def write_and_wait(folder: Path, started: Connection) -> None:
+def write_and_wait(place: Place, started: Connection) -> None:
     def endless() -> Iterator[Batch]:
         yield from batches(record("a"))
         started.send("written")
         signal.pause()
 
-    ingest(LandingZone(folder), one(endless()), "period", [DAY])
+    ingest(place.zone(), one(endless()), "period", [DAY])
 
 
-def test_a_killed_run_leaves_a_temporary_folder_that_the_next_run_removes(zone: LandingZone, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_a_temporary_folder_that_the_next_run_removes(zone: LandingZone, place: Place) -> None:
     context = multiprocessing.get_context("spawn")
     hears, started = context.Pipe(duplex=False)
-    writer = context.Process(target=write_and_wait, args=(tmp_path, started))
+    writer = context.Process(target=write_and_wait, args=(place, started))
     writer.start()
     assert hears.recv() == "written"
-    (left,) = zone.landing.glob(".staging-*/")
+    (left,) = zone.storage.scratch.glob(".staging-*/")
 
     answer(zone, record("b"))
     assert left.exists(), "a living writer's folder is not touched"
@@ -272,57 +267,68 @@ def test_a_killed_run_leaves_a_temporary_folder_that_the_next_run_removes(zone: 
     assert list(landed(zone)) == ["b"]
     answer(zone, record("b"))
     assert not left.exists()
-    assert everything(zone) == [file.path for file in zone.files(DAY)]
+    assert landed_names(zone) == [name_in(DAY, file.path.name) for file in zone.files(DAY)]
 
 
 # One account per data folder
 
 
-def test_a_data_folder_belongs_to_the_first_account_that_fetches_into_it(zone: LandingZone, tmp_path: Path) -> None:
+def test_a_landing_zone_belongs_to_the_first_account_that_fetches_into_it(zone: LandingZone) -> None:
     zone.claim("app-1")
     zone.claim(" app-1\n")
     with pytest.raises(OtherAccount) as caught:
         zone.claim("app-2")
     assert caught.value.permanent
-    assert str(tmp_path) in str(caught.value)
-    assert f"delete {tmp_path / 'account'}:" in str(caught.value)
+    account = zone.storage.place("account")
+    assert f"{account.removesuffix('/account')} belongs to another" in str(caught.value)
+    assert f"delete {account}:" in str(caught.value)
     assert "app-1" not in str(caught.value)
-    assert (tmp_path / "account").read_text() == "app-1\n"
+    assert zone.storage.read("account") == "app-1\n"
 
 
-def test_a_data_folder_is_adopted_by_deleting_its_account_file(zone: LandingZone, tmp_path: Path) -> None:
+def test_a_landing_zone_is_adopted_by_deleting_its_account_file(zone: LandingZone) -> None:
     zone.claim("app-1")
-    (tmp_path / "account").unlink()
+    zone.storage.delete("account")
     zone.claim("app-2")
     with pytest.raises(OtherAccount):
         zone.claim("app-1")
 
 
-def test_no_app_id_claims_nothing(zone: LandingZone, tmp_path: Path) -> None:
+def test_a_note_of_the_account_that_nobody_can_read_is_that_of_another_account(zone: LandingZone) -> None:
+    put(zone, "account", b"\xff")
+    with pytest.raises(OtherAccount):
+        zone.claim("app-1")
+
+
+def test_no_app_id_claims_nothing(zone: LandingZone) -> None:
     zone.claim(" ")
-    assert list(tmp_path.iterdir()) == []
+    assert zone.storage.read("account") is None
 
 
 ROUNDS = 20
 
 
-def claim_in_rounds(folder: Path, app_id: str, together: Barrier, claimed: Connection) -> None:
+def in_round(place: Place, number: int) -> LandingZone:
+    return Place(place.data_dir / str(number), place.url and f"{place.url}/{number}", place.postgres).zone()
+
+
+def claim_in_rounds(place: Place, app_id: str, together: Barrier, claimed: Connection) -> None:
     for number in range(ROUNDS):
         together.wait(timeout=30)
         with suppress(OtherAccount):
-            LandingZone(folder / str(number)).claim(app_id)
+            in_round(place, number).claim(app_id)
             claimed.send(number)
     claimed.close()
 
 
-def test_of_accounts_that_claim_a_data_folder_at_once_one_gets_it(tmp_path: Path) -> None:
+def test_of_accounts_that_claim_a_landing_zone_at_once_one_gets_it(place: Place) -> None:
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(3)
     owners = defaultdict(list)
     claimers = {}
     for app_id in ("app-0", "app-1", "app-2"):
         hears, sends = context.Pipe(duplex=False)
-        claimer = context.Process(target=claim_in_rounds, args=(tmp_path, app_id, together, sends))
+        claimer = context.Process(target=claim_in_rounds, args=(place, app_id, together, sends))
         claimer.start()
         claimers[app_id] = claimer, hears
         sends.close()
@@ -331,5 +337,5 @@ def test_of_accounts_that_claim_a_data_folder_at_once_one_gets_it(tmp_path: Path
             while True:
                 owners[hears.recv()].append(app_id)
         claimer.join()
-    noted = {number: [(tmp_path / str(number) / "account").read_text().strip()] for number in range(ROUNDS)}
+    noted = {number: [(in_round(place, number).storage.read("account") or "").strip()] for number in range(ROUNDS)}
     assert owners == noted

@@ -9,7 +9,6 @@ import signal
 from collections.abc import Iterator, Sequence
 from datetime import date
 from multiprocessing.connection import Connection
-from pathlib import Path
 from random import Random
 from threading import Barrier, Thread
 
@@ -21,16 +20,13 @@ from cdr_assets.landing.files import LandedFile
 from cdr_assets.landing.hashes import Hashes
 from cdr_assets.landing.ingest import Change, IngestResult, commit, ingest, staged_answer
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets_tests.landing.places import Place, content_of, name_in, overwrite, put, remove
 from cdr_assets_tests.landing.test_ingest import DAY, NEXT, batches, one, record
 from cdr_assets_tests.reference import Record
+from cdr_assets_tests.soak.truth import read_lines
 
 Log = list[tuple[str, str]]
 """Lines of a day in the order of their requests: id and text."""
-
-
-@pytest.fixture
-def zone(tmp_path: Path) -> LandingZone:
-    return LandingZone(tmp_path)
 
 
 def fetch(zone: LandingZone, *records: Record, route: str = "period", replace: bool = False) -> IngestResult:
@@ -38,11 +34,7 @@ def fetch(zone: LandingZone, *records: Record, route: str = "period", replace: b
 
 
 def log(zone: LandingZone, day: date = DAY) -> Log:
-    return [
-        (json.loads(line)["cdr_id"], line)
-        for file in zone.files(day)
-        for line in zstandard.open(file.path, "rt").read().splitlines()
-    ]
+    return [(json.loads(line)["cdr_id"], line.decode()) for file in zone.files(day) for line in read_lines(file.path)]
 
 
 def history(of: Log) -> dict[str, list[str]]:
@@ -202,12 +194,12 @@ def test_an_answer_to_a_request_before_a_replacement_does_not_come_back(zone: La
     assert [cdr_id for cdr_id, _ in log(zone)] == ["c"]
 
 
-def test_numbers_grow_across_threads_and_when_the_counter_is_lost(zone: LandingZone) -> None:
+def test_numbers_grow_across_threads_and_when_the_counter_is_lost(zone: LandingZone, place: Place) -> None:
     together, numbers = Barrier(4), list[int]()
 
     def take() -> None:
         together.wait()
-        numbers.extend(LandingZone(zone.landing.parent).next_request() for _ in range(20))
+        numbers.extend(place.zone().next_request() for _ in range(20))
 
     threads = [Thread(target=take) for _ in range(4)]
     for thread in threads:
@@ -217,7 +209,7 @@ def test_numbers_grow_across_threads_and_when_the_counter_is_lost(zone: LandingZ
     assert sorted(numbers) == list(range(1, 81))
     fetch(zone, record("a", name="old"))
     for left in ("", "garbage"):
-        (zone.landing / ".requests").write_text(left)
+        zone.storage.write("landing/.requests", left)
         fetch(zone, record("a", name=f"after {left}"))
     requests = [file.request for file in zone.files(DAY)]
     assert requests == sorted(set(requests))
@@ -254,16 +246,16 @@ def files_after(zone: LandingZone, damage: str) -> LandedFile:
     """A day of which one file is damaged."""
     fetch(zone, *(record(str(number), text="x" * number) for number in range(200)))
     (file,) = zone.files(DAY)
-    content = file.path.read_bytes()
+    content = content_of(file)
     if damage == "emptied":
-        file.path.write_bytes(b"")
+        overwrite(zone, DAY, file, b"")
     elif damage == "flipped":
         middle = len(content) // 2
-        file.path.write_bytes(content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :])
+        overwrite(zone, DAY, file, content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :])
     elif damage == "another file of the same name":
-        file.path.write_bytes(zstandard.compress(b'{"cdr_id": "other"}\n'))
+        overwrite(zone, DAY, file, zstandard.compress(b'{"cdr_id": "other"}\n'))
     else:
-        file.path.write_bytes(content[: len(content) * int(damage) // 100])
+        overwrite(zone, DAY, file, content[: len(content) * int(damage) // 100])
     return file
 
 
@@ -274,8 +266,8 @@ def test_a_damaged_file_is_noticed_and_does_not_stop_a_refetch(zone: LandingZone
     changed = [record(str(number), text="x" * number) for number in range(200)]
     changed[150]["text"] = "new"
     fetch(zone, *changed)
-    assert file.path.exists()
-    file.path.unlink()
+    assert file.path in {landed.path for landed in zone.files(DAY)}
+    remove(zone, DAY, file)
     assert {cdr_id: json.loads(text) for cdr_id, text in log(zone)} == {each["cdr_id"]: each for each in changed}
 
 
@@ -283,7 +275,7 @@ def test_a_damaged_file_is_noticed_and_does_not_stop_a_refetch(zone: LandingZone
 def test_a_file_that_lost_its_last_bytes_is_damaged(zone: LandingZone, lost: int) -> None:
     file = files_after(zone, "100")
     assert not file.damage()
-    file.path.write_bytes(file.path.read_bytes()[:-lost])
+    overwrite(zone, DAY, file, content_of(file)[:-lost])
     assert file.damage()
 
 
@@ -301,48 +293,46 @@ def test_files_that_did_not_land_are_told_apart(zone: LandingZone, name: str) ->
     fetch(zone, record("a"))
     (file,) = zone.files(DAY)
     before = zone.version(DAY)
-    foreign = file.path.with_name(name.format(file.path.name))
-    foreign.write_bytes(file.path.read_bytes())
+    foreign = name_in(DAY, name.format(file.path.name))
+    put(zone, foreign, content_of(file))
     assert zone.files(DAY) == [file]
-    assert zone.foreign_files(DAY) == [foreign]
+    assert [str(path) for path in zone.foreign_files(DAY)] == [zone.storage.place(foreign)]
     assert zone.version(DAY) != before
     assert fetch(zone, record("a")).changes == {DAY: Change()}
 
 
 def test_files_of_earlier_versions_stay_readable(zone: LandingZone) -> None:
-    folder = zone.landing / f"usage_date={DAY}"
-    folder.mkdir(parents=True)
     for time, name in (("2026-11-03T000000.000000", "old"), ("2026-11-03T060000.000000", "new")):
-        path = folder / f"{time.replace('-', '')}Z-period-0123abcd.ndjson.zst"
-        path.write_bytes(zstandard.compress(json.dumps(record("a", name=name)).encode() + b"\n"))
+        content = zstandard.compress(json.dumps(record("a", name=name)).encode() + b"\n")
+        put(zone, name_in(DAY, f"{time.replace('-', '')}Z-period-0123abcd.ndjson.zst"), content)
     assert fetch(zone, record("a", name="new")).changes == {DAY: Change()}
     assert fetch(zone, record("a", name="newer"), record("b")).changes == {DAY: Change(new=1, changed=1)}
     assert [json.loads(text)["name"] for text in history(log(zone))["a"]] == ["old", "new", "newer"]
 
 
-def write_to_a_full_disk(folder: Path, said: Connection) -> None:
+def write_to_a_full_disk(place: Place, said: Connection) -> None:
     # Stands for a full disk: nothing longer than this can be written, whatever the file.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
     random = Random(1)
     many = [record(str(number), text=str(random.random())) for number in range(2_000)]
     try:
-        fetch(LandingZone(folder), *many)
+        fetch(place.zone(), *many)
     except OSError as error:
         said.send(str(error))
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(zone: LandingZone) -> None:
+def test_a_full_disk_is_named_and_leaves_nothing(zone: LandingZone, place: Place) -> None:
     fetch(zone, record("a"))
     context = multiprocessing.get_context("spawn")
     hears, said = context.Pipe(duplex=False)
-    process = context.Process(target=write_to_a_full_disk, args=(zone.landing.parent, said))
+    process = context.Process(target=write_to_a_full_disk, args=(place, said))
     process.start()
     said.close()
-    assert str(zone.landing) in hears.recv()
+    assert str(zone.storage.scratch) in hears.recv()
     process.join()
     assert [cdr_id for cdr_id, _ in log(zone)] == ["a"]
-    assert not list(zone.landing.glob(".staging-*/"))
+    assert not list(zone.storage.scratch.glob(".staging-*/"))
     assert fetch(zone, record("a"), record("b")).changes == {DAY: Change(new=1)}
 
 

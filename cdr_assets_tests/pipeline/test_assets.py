@@ -14,9 +14,7 @@ from random import Random
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
-import zstandard
 
 from cdr_assets.enablex.client import Request
 from cdr_assets.landing.ingest import ingest
@@ -29,6 +27,7 @@ from cdr_assets.warehouse.checks import look
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read, without_times
 from cdr_assets_tests.httpserver import answer, cut
+from cdr_assets_tests.landing.places import content_of, name_in, put
 from cdr_assets_tests.location import (
     SETTINGS,
     Locate,
@@ -41,7 +40,9 @@ from cdr_assets_tests.location import (
     red,
     sample_of,
 )
+from cdr_assets_tests.places import by_hand
 from cdr_assets_tests.reference import Record, utc_day
+from cdr_assets_tests.warehouse.landed import packed
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + timedelta(days=1)
@@ -74,7 +75,7 @@ def everything_said(location: Location, result: dg.ExecuteInProcessResult) -> st
 # A day
 
 
-@pytest.mark.parametrize("shape", ["specification", "current"])
+@pytest.mark.parametrize("shape", ["specification", pytest.param("current", marks=pytest.mark.lake)])
 def test_a_day_is_asked_for_once_and_its_tables_are_exact(locate: Locate, sandbox: Sandbox, shape: Shape) -> None:
     sandbox.settings = Settings(connections=40, start=SETTINGS.start, shape=shape)
     location = locate({**sandbox.environment, "CDR_AGREEMENT_SAMPLE": ""})
@@ -83,7 +84,7 @@ def test_a_day_is_asked_for_once_and_its_tables_are_exact(locate: Locate, sandbo
     assert red(result) == []
     periods = [(path, status) for path, status in sandbox.requests if "/cdr/period/" in path]
     assert periods == [(f"/video/v2/cdr/period/{DAY}/{DAY}", 200)]
-    assert_exact(location.warehouse, true_records([DAY], sandbox.settings))
+    assert_exact(location.places, true_records([DAY], sandbox.settings))
 
 
 def test_each_partition_says_what_the_answer_brought(location: Location) -> None:
@@ -107,7 +108,7 @@ def test_each_partition_says_what_the_answer_brought(location: Location) -> None
     assert said["megabytes"] == round(said["bytes"] / 1e6, 3)
     for table in TABLES:
         # A day before it may have a row, too: a connection can begin before midnight.
-        rows = [row for row in read(location.warehouse, table) if row["usage_date"] == DAY]
+        rows = [row for row in read(location.places, table) if row["usage_date"] == DAY]
         assert location.metadata(table, DAY)["dagster/partition_row_count"] == len(rows)
 
 
@@ -119,7 +120,7 @@ def test_each_partition_shows_its_figures_and_its_largest_rows(location: Locatio
         ("conference_usage", "conferences"),
         ("daily_usage", "participants"),
     ):
-        rows = read(location.warehouse, table)
+        rows = read(location.places, table)
         said = location.metadata(table, NEXT)
         assert said["dagster/row_count"] == len(rows)
         assert said[figure] > 0
@@ -130,7 +131,7 @@ def test_each_partition_shows_its_figures_and_its_largest_rows(location: Locatio
         ("conference_usage", "longest_conferences", "conf_num"),
     ):
         shown = [record.data[column] for record in location.metadata(table, NEXT)[name].records]
-        of_day = [row[column] for row in read(location.warehouse, table) if row["usage_date"] == NEXT]
+        of_day = [row[column] for row in read(location.places, table) if row["usage_date"] == NEXT]
         assert len(shown) == min(len(of_day), 10)
         assert set(shown) <= set(of_day)
 
@@ -177,7 +178,7 @@ def test_a_day_without_calls_has_landed(scripted: Location, script: Script) -> N
     result = scripted.run(DAY)
     assert result.success
     assert red(result) == []
-    assert_exact(scripted.warehouse, [])
+    assert_exact(scripted.places, [])
     assert len(scripted.landed()) == 1
     assert [scripted.metadata(asset, DAY)["dagster/partition_row_count"] for asset in ASSETS] == [0] * len(ASSETS)
 
@@ -186,7 +187,7 @@ def test_the_tables_never_hold_the_join_token(location: Location, sandbox: Sandb
     sandbox.settings = Settings(connections=40, start=SETTINGS.start, shape="specification")
     assert all("token" in each["user"] for each in true_records([DAY], sandbox.settings))
     location.run(DAY)
-    assert all("eyJhbGciOiJIUzI1NiJ9" not in str(row) for table in TABLES for row in read(location.warehouse, table))
+    assert all("eyJhbGciOiJIUzI1NiJ9" not in str(row) for table in TABLES for row in read(location.places, table))
 
 
 # A range
@@ -202,9 +203,9 @@ def test_a_range_equals_its_days_one_by_one(locate: Locate, location: Location, 
     assert red(result) == []
     assert sorted(path for path, _ in sandbox.requests) == [f"/video/v2{path}" for path in requests_for(*span)]
     for table in TABLES:
-        rows, expected = (without_times(read(each.warehouse, table)) for each in (location, one_by_one))
+        rows, expected = (without_times(read(each.places, table)) for each in (location, one_by_one))
         assert in_order(rows) == in_order(expected)
-    assert_exact(location.warehouse, true_records(span))
+    assert_exact(location.places, true_records(span))
 
 
 def test_each_day_of_a_range_has_metadata_of_its_own(location: Location) -> None:
@@ -217,7 +218,7 @@ def test_each_day_of_a_range_has_metadata_of_its_own(location: Location) -> None
         f"GET /cdr/period/{day}/{day}" for day in span
     ]
     for table in TABLES:
-        rows = read(location.warehouse, table)
+        rows = read(location.places, table)
         counts = [sum(row["usage_date"] == day for row in rows) for day in span]
         said = [location.metadata(table, day)["dagster/partition_row_count"] for day in span]
         # A conference that the next day adds to is counted when its first day is built. It may get people after that.
@@ -226,10 +227,11 @@ def test_each_day_of_a_range_has_metadata_of_its_own(location: Location) -> None
 
 def test_a_range_of_one_day_is_that_day(location: Location) -> None:
     assert location.run(DAY, DAY).success
-    assert_exact(location.warehouse, true_records([DAY]))
+    assert_exact(location.places, true_records([DAY]))
     assert [location.materialized_days(asset) for asset in ASSETS] == [{str(DAY)}] * len(ASSETS)
 
 
+@pytest.mark.lake
 def test_a_range_that_fails_at_its_fourth_day_has_three_good_days_and_goes_on_from_there(
     scripted: Location, script: Script
 ) -> None:
@@ -243,7 +245,7 @@ def test_a_range_that_fails_at_its_fourth_day_has_three_good_days_and_goes_on_fr
     assert f"Days done: {span[0]}...{span[2]}" in said
     assert f"Days left: {span[3]}...{span[5]}" in said
     assert f"GET /cdr/period/{span[3]}/{span[3]}" in said
-    assert_exact(scripted.warehouse, true_records(span[:3]))
+    assert_exact(scripted.places, true_records(span[:3]))
     done = {str(day) for day in span[:3]}
     assert [scripted.materialized_days(asset) for asset in ASSETS] == [done] * len(ASSETS)
     assert {*requests_for(*span[:4])} <= {*script.paths}
@@ -251,7 +253,7 @@ def test_a_range_that_fails_at_its_fourth_day_has_three_good_days_and_goes_on_fr
 
     script.holds(span[3], *records_of_day(SETTINGS, span[3]))
     assert scripted.run(span[3], span[-1]).success
-    assert_exact(scripted.warehouse, true_records(span))
+    assert_exact(scripted.places, true_records(span))
     assert [len(scripted.materialized_days(asset)) for asset in ASSETS] == [6] * len(ASSETS)
 
 
@@ -266,7 +268,7 @@ def test_any_order_of_days_equals_from_scratch(location: Location, seed: int) ->
         result = location.run(day)
         assert result.success
         assert red(result) == []
-    assert_exact(location.warehouse, true_records(span))
+    assert_exact(location.places, true_records(span))
 
 
 def started(record: Record) -> str:
@@ -277,18 +279,20 @@ def started(record: Record) -> str:
 # Landing again
 
 
+@pytest.mark.lake
 def test_the_same_answer_again_changes_nothing(location: Location) -> None:
     location.run(DAY)
-    landed, tables = location.landed(), [in_order(read(location.warehouse, table)) for table in TABLES]
+    landed, tables = location.landed(), [in_order(read(location.places, table)) for table in TABLES]
     result = location.run(DAY)
     assert result.success
     assert red(result) == []
     assert location.landed() == landed
-    assert [in_order(read(location.warehouse, table)) for table in TABLES] == tables
+    assert [in_order(read(location.places, table)) for table in TABLES] == tables
     said = location.metadata("period_cdr", DAY)
     assert [said[f"{kind}_records"] for kind in ("new", "changed", "vanished")] == [0, 0, 0]
 
 
+@pytest.mark.lake
 def test_newer_versions_win_and_new_records_are_added(scripted: Location, script: Script) -> None:
     older, newer = record("a", DAY), record("a", DAY, room={"room_id": "r", "duration": 120})
     script.holds(DAY, older, record("b", DAY))
@@ -296,14 +300,15 @@ def test_newer_versions_win_and_new_records_are_added(scripted: Location, script
     script.holds(DAY, record("b", DAY), record("c", DAY), newer)
     result = scripted.run(DAY)
     assert red(result) == []
-    assert_exact(scripted.warehouse, [newer, record("b", DAY), record("c", DAY)])
+    assert_exact(scripted.places, [newer, record("b", DAY), record("c", DAY)])
     said = scripted.metadata("period_cdr", DAY)
     assert [said[f"{kind}_records"] for kind in ("new", "changed", "vanished")] == [1, 1, 0]
     assert said["late_records"] == 1
     assert said["late_by_median_s"] > 0
-    assert [file.records for file in LandingZone(scripted.data_dir).files(DAY)] == [2, 2]
+    assert [file.records for file in LandingZone(scripted.places).files(DAY)] == [2, 2]
 
 
+@pytest.mark.lake
 def test_records_that_vanish_upstream_are_kept_and_shown_until_they_are_dropped_by_hand(
     scripted: Location, script: Script
 ) -> None:
@@ -314,16 +319,16 @@ def test_records_that_vanish_upstream_are_kept_and_shown_until_they_are_dropped_
 
     result = scripted.run(DAY)
     assert result.success
-    assert_exact(scripted.warehouse, kept)
+    assert_exact(scripted.places, kept)
     assert scripted.metadata("period_cdr", DAY)["vanished_records"] == 2
     assert red(result) == ["no_record_vanished_upstream"]
     assert checks(result)["no_record_vanished_upstream"].severity == dg.AssetCheckSeverity.WARN
 
     assert scripted.run(DAY, replace=True).success
-    assert_exact(scripted.warehouse, kept[:1])
+    assert_exact(scripted.places, kept[:1])
     result = scripted.run(DAY)
     assert red(result) == []
-    assert_exact(scripted.warehouse, kept[:1])
+    assert_exact(scripted.places, kept[:1])
 
 
 def test_an_outage_that_looks_like_an_empty_day_costs_no_record(scripted: Location, script: Script) -> None:
@@ -333,9 +338,10 @@ def test_an_outage_that_looks_like_an_empty_day_costs_no_record(scripted: Locati
     result = scripted.run(DAY)
     assert result.success
     assert red(result) == ["no_record_vanished_upstream"]
-    assert_exact(scripted.warehouse, [record("a", DAY)])
+    assert_exact(scripted.places, [record("a", DAY)])
 
 
+@pytest.mark.lake
 def test_a_failed_run_keeps_the_former_rows_and_files(scripted: Location, script: Script) -> None:
     script.holds(DAY, record("a", DAY))
     scripted.run(DAY)
@@ -344,7 +350,7 @@ def test_a_failed_run_keeps_the_former_rows_and_files(scripted: Location, script
     script.answers_with(DAY, answer(body))
     assert "not today" in failure(scripted.run(DAY, replace=True))
     assert scripted.landed() == landed
-    assert_exact(scripted.warehouse, [record("a", DAY)])
+    assert_exact(scripted.places, [record("a", DAY)])
 
 
 # Records of other days, and invalid records
@@ -358,7 +364,7 @@ def test_a_range_over_days_that_spill_needs_nothing_further(location: Location, 
     result = location.run(span[0], span[-1])
     assert result.success
     assert red(result) == []
-    assert_exact(location.warehouse, true_records(span))
+    assert_exact(location.places, true_records(span))
     landed = {path.split("/")[1] for path in location.landed()}
     assert landed == {f"usage_date={day}" for day in (*span, *spilled)}
 
@@ -370,10 +376,11 @@ def test_a_range_rebuilds_its_days_that_a_later_answer_adds_to(scripted: Locatio
     result = scripted.run(DAY, NEXT)
     assert result.success
     assert red(result) == []
-    assert_exact(scripted.warehouse, [first, spilled, record("b", NEXT)])
+    assert_exact(scripted.places, [first, spilled, record("b", NEXT)])
     assert sorted(script.paths) == requests_for(DAY, NEXT)
 
 
+@pytest.mark.lake
 def test_a_spilled_record_lands_on_its_own_day_which_is_rebuilt_without_a_request(
     scripted: Location, script: Script
 ) -> None:
@@ -385,10 +392,10 @@ def test_a_spilled_record_lands_on_its_own_day_which_is_rebuilt_without_a_reques
 
     assert scripted.run(DAY).success
     assert scripted.metadata("period_cdr", DAY)["days_to_rebuild"] == str(NEXT)
-    assert_exact(scripted.warehouse, [record("a", DAY), record("b", NEXT)])
+    assert_exact(scripted.places, [record("a", DAY), record("b", NEXT)])
 
     assert scripted.run(NEXT, assets=TABLES).success
-    assert_exact(scripted.warehouse, [record("a", DAY), record("b", NEXT), record("late", NEXT)])
+    assert_exact(scripted.places, [record("a", DAY), record("b", NEXT), record("late", NEXT)])
     assert len(script.paths) == asked + 1
 
 
@@ -411,7 +418,7 @@ def test_a_day_is_built_once_if_what_a_later_answer_adds_was_there_in_time(
     script.holds(NEXT, record("b", NEXT))
     script.holds(third, record("late", NEXT), record("c", third))
     assert scripted.run(DAY, third).success
-    assert_exact(scripted.warehouse, [record("a", DAY), record("b", NEXT), record("late", NEXT), record("c", third)])
+    assert_exact(scripted.places, [record("a", DAY), record("b", NEXT), record("late", NEXT), record("c", third)])
     built = dg.AssetRecordsFilter(dg.AssetKey("call_detail_records"), asset_partitions=[str(NEXT)])
     assert len(scripted.instance.fetch_materializations(built, limit=10).records) == 1
 
@@ -420,7 +427,7 @@ def test_records_spilled_onto_both_sides_are_all_named(location: Location, sandb
     sandbox.faults.spill_minutes = 24 * 60
     location.run(DAY)
     assert location.metadata("period_cdr", DAY)["days_to_rebuild"] == f"{DAY - timedelta(days=1)}, {NEXT}"
-    assert_exact(location.warehouse, true_records([DAY]))
+    assert_exact(location.places, true_records([DAY]))
 
 
 def test_a_record_that_moved_to_another_day_is_counted_there_alone(scripted: Location, script: Script) -> None:
@@ -429,9 +436,10 @@ def test_a_record_that_moved_to_another_day_is_counted_there_alone(scripted: Loc
     for day in (DAY, NEXT, DAY):
         assert scripted.run(day).success
         script.holds(DAY, record("a", DAY))
-    assert_exact(scripted.warehouse, [record("a", DAY), record("moved", NEXT)])
+    assert_exact(scripted.places, [record("a", DAY), record("moved", NEXT)])
 
 
+@pytest.mark.lake
 def test_the_day_that_a_record_left_is_built_again_in_the_same_run_and_recorded(
     scripted: Location, script: Script
 ) -> None:
@@ -440,7 +448,7 @@ def test_the_day_that_a_record_left_is_built_again_in_the_same_run_and_recorded(
     script.holds(NEXT, record("moved", NEXT))
     result = scripted.run(NEXT)
     assert result.success
-    assert_exact(scripted.warehouse, [record("a", DAY), record("moved", NEXT)])
+    assert_exact(scripted.places, [record("a", DAY), record("moved", NEXT)])
     assert scripted.metadata("room_usage", DAY)["dagster/partition_row_count"] == 1
     recorded = [(event.asset_key, event.partition) for event in result.get_asset_materialization_events()]
     assert (dg.AssetKey("room_usage"), str(DAY)) in recorded
@@ -454,24 +462,25 @@ def test_the_day_that_a_record_left_is_due_if_the_run_ends_before_it_is_built_ag
     assert scripted.run(DAY).success
     script.holds(NEXT, record("moved", NEXT))
     assert scripted.run(NEXT, assets=["period_cdr", "call_detail_records"]).success
-    built = Warehouse(scripted.warehouse).built_partitions()
+    built = Warehouse(scripted.places).built_partitions()
     assert [table for table, days in built.items() if DAY in days] == ["call_detail_records"]
 
 
+@pytest.mark.lake
 def test_bad_records_in_a_good_answer_are_quarantined_and_cost_no_other(scripted: Location, script: Script) -> None:
     good = records_of_day(SETTINGS, DAY)
     bad = [{"trans_date": f"{DAY}T10:00:00Z", "call_num": "no id"}, {"cdr_id": "no day"}, "no object"]
     script.holds(DAY, bad[0], *good[:3], bad[1], *good[3:], bad[2])
     result = scripted.run(DAY)
     assert result.success
-    assert_exact(scripted.warehouse, good)
+    assert_exact(scripted.places, good)
     assert scripted.metadata("period_cdr", DAY)["set_aside_records"] == 3
     assert red(result) == ["no_record_was_set_aside"]
     assert checks(result)["no_record_was_set_aside"].severity == dg.AssetCheckSeverity.WARN
 
-    files = sorted(scripted.data_dir.glob("quarantine/*/*"))
-    assert {file.parent.name for file in files} == {f"usage_date={DAY}", "usage_date=unknown"}
-    quarantined = "".join(file.read_text() for file in files)
+    files = scripted.places.storage.files("quarantine")
+    assert {file.name.split("/")[1] for file in files} == {f"usage_date={DAY}", "usage_date=unknown"}
+    quarantined = "".join(content_of(file).decode() for file in files)
     assert all(json.dumps(each) in quarantined for each in bad)
     assert quarantined.count("reason: ") == 3
 
@@ -480,10 +489,8 @@ def test_bad_records_in_a_good_answer_are_quarantined_and_cost_no_other(scripted
 
 
 def land_by_hand(location: Location, day: date, *records: Record) -> None:
-    folder = location.data_dir / "landing" / f"usage_date={day}"
-    folder.mkdir(parents=True)
-    lines = b"".join(json.dumps(each).encode() + b"\n" for each in records)
-    (folder / "20261201T000000.000000Z-period-00000000.ndjson.zst").write_bytes(zstandard.compress(lines))
+    zone = LandingZone(location.places)
+    put(zone, name_in(day, "20261201T000000.000000Z-period-00000000.ndjson.zst"), packed(records))
 
 
 MANY = [record(str(number), NEXT) for number in range(61)]
@@ -556,7 +563,7 @@ def test_an_error_stops_the_tables_below(
     else:
         script.holds(NEXT, *MANY)
         assert scripted.run(NEXT, assets=["period_cdr", "call_detail_records"]).success
-        lengthen(scripted.warehouse)
+        lengthen(scripted.places)
 
     result = scripted.run(NEXT, assets=assets)
     assert not result.success
@@ -571,15 +578,15 @@ def test_an_error_stops_the_tables_below(
     assert evaluation.metadata["what_to_do"].value
     assert [asset for asset in ASSETS if str(NEXT) in scripted.materialized_days(asset)] == built
     for table in {*TABLES} - {*built}:
-        assert NEXT not in {row["usage_date"] for row in read(scripted.warehouse, table)}
+        assert NEXT not in {row["usage_date"] for row in read(scripted.places, table)}
 
 
-@pytest.mark.parametrize("other_day", [DAY, NEXT])
+@pytest.mark.parametrize("other_day", [DAY, pytest.param(NEXT, marks=pytest.mark.lake)])
 def test_a_row_written_past_the_code_location_is_an_error(scripted: Location, script: Script, other_day: date) -> None:
     script.holds(DAY, record("twice", DAY), record("once", DAY))
     scripted.run(DAY)
     (check,) = (check for check in CALL_DETAIL_RECORDS.checks if check.name == "cdr_id_is_unique")
-    with duckdb.connect(scripted.warehouse) as connection:
+    with by_hand(scripted.places) as connection:
         connection.execute(
             "INSERT INTO call_detail_records BY NAME SELECT ?::DATE AS usage_date, 'twice' AS cdr_id", [other_day]
         )
@@ -589,19 +596,19 @@ def test_a_row_written_past_the_code_location_is_an_error(scripted: Location, sc
     assert finding.sample == [{"cdr_id": "twice", "usage_dates": f"{DAY}, {other_day}"}]
 
     assert scripted.run(DAY, assets=TABLES).success
-    assert_exact(scripted.warehouse, [record("twice", DAY), record("once", DAY)])
+    assert_exact(scripted.places, [record("twice", DAY), record("once", DAY)])
 
 
-@pytest.mark.parametrize("table", ["room_usage", "conference_usage"])
+@pytest.mark.parametrize("table", ["room_usage", pytest.param("conference_usage", marks=pytest.mark.lake)])
 def test_an_error_that_was_mended_is_green_again(scripted: Location, script: Script, table: str) -> None:
     script.holds(NEXT, *MANY)
     assert scripted.run(NEXT, assets=["period_cdr", "call_detail_records"]).success
-    lengthen(scripted.warehouse)
+    lengthen(scripted.places)
     assert red(scripted.run(NEXT, assets=[table])) == [f"{table}_adds_up"]
     result = scripted.run(NEXT, assets=TABLES)
     assert result.success
     assert checks(result)[f"{table}_adds_up"].passed
-    assert_exact(scripted.warehouse, MANY)
+    assert_exact(scripted.places, MANY)
 
 
 def test_a_sample_is_short_however_much_was_found(scripted: Location, script: Script) -> None:
@@ -652,6 +659,7 @@ def test_a_refusal_ends_a_range_before_all_its_days_are_asked_for(locate: Locate
     assert 1 <= len(sandbox.requests) <= 10
 
 
+@pytest.mark.lake
 def test_the_warehouse_is_free_while_an_answer_is_awaited(scripted: Location, script: Script) -> None:
     seen: list[int] = []
     script.holds(DAY, record("a", DAY))
@@ -659,7 +667,7 @@ def test_the_warehouse_is_free_while_an_answer_is_awaited(scripted: Location, sc
     def after_a_look_at_the_day_before(handler: BaseHTTPRequestHandler) -> None:
         deadline = time.monotonic() + 20
         while not seen and time.monotonic() < deadline:
-            with Warehouse(scripted.warehouse, patience_s=20).connect() as connection:
+            with Warehouse(scripted.places, patience_s=20).connect() as connection:
                 seen.extend(connection.execute("SELECT connections FROM conference_usage").fetchone() or ())
         answer(b'{"result": "0", "cdr": []}')(handler)
 
@@ -730,9 +738,10 @@ def test_no_text_of_a_record_reaches_dagster(
 # Some of the assets
 
 
+@pytest.mark.lake
 def test_room_usage_alone_is_rebuilt_from_the_table_above(location: Location, sandbox: Sandbox) -> None:
     location.run(DAY)
-    with duckdb.connect(location.warehouse) as connection:
+    with by_hand(location.places) as connection:
         connection.execute("UPDATE room_usage SET connections = 0; UPDATE conference_usage SET connections = 0")
     sandbox.requests.clear()
     result = location.run(DAY, assets=["room_usage"])
@@ -742,21 +751,23 @@ def test_room_usage_alone_is_rebuilt_from_the_table_above(location: Location, sa
         "room_usage"
     }
     assert list(checks(result)) == ["room_usage_adds_up"]
-    assert {row["connections"] for row in read(location.warehouse, "conference_usage")} == {0}
+    assert {row["connections"] for row in read(location.places, "conference_usage")} == {0}
     assert location.run(DAY, assets=["conference_usage"]).success
-    assert_exact(location.warehouse, true_records([DAY]))
+    assert_exact(location.places, true_records([DAY]))
 
 
+@pytest.mark.lake
 def test_landing_alone_leaves_the_tables_as_they_are(scripted: Location, script: Script) -> None:
     script.holds(DAY, record("a", DAY))
     scripted.run(DAY)
     script.holds(DAY, record("a", DAY), record("b", DAY))
     assert scripted.run(DAY, assets=["period_cdr"]).success
-    assert_exact(scripted.warehouse, [record("a", DAY)])
+    assert_exact(scripted.places, [record("a", DAY)])
     assert scripted.run(DAY, assets=TABLES).success
-    assert_exact(scripted.warehouse, [record("a", DAY), record("b", DAY)])
+    assert_exact(scripted.places, [record("a", DAY), record("b", DAY)])
 
 
+@pytest.mark.lake
 def test_a_day_that_never_landed_is_not_built(location: Location, sandbox: Sandbox) -> None:
     said = failure(location.run(DAY, assets=TABLES))
     assert f"{DAY} has not landed" in said
@@ -772,16 +783,16 @@ def built(location: Location, day: date) -> dict[str, str]:
     return {table: location.metadata(table, day)["build"] for table in TABLES}
 
 
+@pytest.mark.lake
 def test_a_day_whose_answer_brings_nothing_is_not_built_again_and_says_so(location: Location) -> None:
     assert location.run(DAY).success
     assert set(built(location, DAY).values()) == {"built"}
     counts = {table: location.metadata(table, DAY)["dagster/partition_row_count"] for table in TABLES}
-    exported = location.data_dir / "published" / "room_usage" / f"{DAY}.parquet"
-    written = exported.stat().st_mtime_ns
+    exported = location.places.exports().files("room_usage")
     assert location.run(DAY).success
     assert set(built(location, DAY).values()) == {"current, not built again"}
     assert {table: location.metadata(table, DAY)["dagster/partition_row_count"] for table in TABLES} == counts
-    assert exported.stat().st_mtime_ns == written
+    assert location.places.exports().files("room_usage") == exported
 
 
 def test_tables_without_a_fetch_are_always_built(location: Location) -> None:
@@ -799,6 +810,7 @@ def test_with_replace_a_day_is_always_built(location: Location) -> None:
 # Versions, and runs that are tried again
 
 
+@pytest.mark.lake
 def test_materializations_say_which_data_and_which_code_they_are_of(location: Location) -> None:
     location.run(DAY)
 
@@ -817,7 +829,7 @@ def test_materializations_say_which_data_and_which_code_they_are_of(location: Lo
     assert {table: versions(table) for table in TABLES} == before, landed
 
 
-@pytest.mark.parametrize("by", ["retry", "re-execution"])
+@pytest.mark.parametrize("by", [pytest.param("retry", marks=pytest.mark.lake), "re-execution"])
 def test_a_run_that_is_tried_again_does_the_days_that_are_left(scripted: Location, script: Script, by: str) -> None:
     span = days(DAY - timedelta(days=30), 31)
     for day in span:
@@ -842,7 +854,7 @@ def test_a_run_that_is_tried_again_does_the_days_that_are_left(scripted: Locatio
     assert sorted(script.paths) == requests_for(*span[20:])
     assert len(script.paths) == 11
     assert scripted.materialized_days("conference_usage") == set(map(str, span))
-    assert_exact(scripted.warehouse, [record(f"a-{day}", day, conf_num=None) for day in span])
+    assert_exact(scripted.places, [record(f"a-{day}", day, conf_num=None) for day in span])
 
 
 def test_partitions_link_to_their_page_of_the_dashboard(locate: Locate, script: Script) -> None:

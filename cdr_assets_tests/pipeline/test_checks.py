@@ -13,6 +13,7 @@ from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, read
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Location, Script, checks, failure, lengthen, record, red, run_checks, sample_of
+from cdr_assets_tests.places import by_hand
 
 DAY = date(2026, 11, 18)
 NEXT = DAY + timedelta(days=1)
@@ -34,7 +35,7 @@ def plain(cdr_id: str, day: date) -> dict[str, Any]:
 
 
 def findings(location: Location) -> list[tuple[date, str, int]]:
-    rows = read(location.warehouse, "check_findings")
+    rows = read(location.places, "check_findings")
     return sorted((row["usage_date"], row["check_name"], row["count"]) for row in rows)
 
 
@@ -121,7 +122,7 @@ def test_a_blocked_day_is_not_exported(scripted: Location, script: Script) -> No
     assert scripted.run(DAY).success
     exported = scripted.data_dir / "published" / "room_usage" / f"{DAY}.parquet"
     good = exported.read_bytes()
-    lengthen(scripted.warehouse)
+    lengthen(scripted.places)
     said = failure(scripted.run(DAY, assets=["room_usage"]))
     assert "room_usage_adds_up fails on 2026-11-18" in said
     assert exported.read_bytes() == good
@@ -151,7 +152,7 @@ def test_execute_looks_at_every_day_again(scripted: Location, script: Script) ->
     for day in (DAY, NEXT):
         script.holds(day, plain(f"a-{day}", day))
     scripted.run(DAY, NEXT)
-    with duckdb.connect(scripted.warehouse) as connection:
+    with by_hand(scripted.places) as connection:
         connection.execute("UPDATE room_usage SET connections = 0 WHERE usage_date = ?", [DAY])
     result = run_checks(scripted)
     assert result.success
@@ -253,7 +254,7 @@ def test_an_acknowledged_finding_that_changes_is_open_again(scripted: Location, 
     acknowledge(scripted, check=LOST, first_day=str(DAY), note="known")
     script.holds(DAY, odd("a", DAY), odd("b", DAY))
     assert red(scripted.run(DAY)) == [LOST]
-    (row,) = read(scripted.warehouse, "check_findings")
+    (row,) = read(scripted.places, "check_findings")
     assert (row["count"], row["acknowledged_at"], row["note"]) == (2, None, "known")
     assert row["found_at"] < row["last_seen_at"]
 
@@ -261,7 +262,7 @@ def test_an_acknowledged_finding_that_changes_is_open_again(scripted: Location, 
 def test_an_acknowledged_blocking_finding_lets_its_day_through(scripted: Location, script: Script) -> None:
     script.holds(DAY, *MANY)
     assert scripted.run(DAY, assets=["period_cdr", "call_detail_records"]).success
-    lengthen(scripted.warehouse)
+    lengthen(scripted.places)
     usages = ["room_usage", "conference_usage"]
     assert not scripted.run(DAY, assets=usages).success
     acknowledge(scripted, check="room_usage_adds_up", first_day=str(DAY), note="a test call")
@@ -321,9 +322,9 @@ def test_nothing_about_a_person_reaches_a_sample_an_event_or_a_log(
     )
     assert [scripted.run(day).success for day in (FAR, DAY)] == [True, True]
     assert run_weekly(scripted).success
-    lengthen(scripted.warehouse)
+    lengthen(scripted.places)
     assert not scripted.run(DAY, assets=["room_usage"]).success
-    with duckdb.connect(scripted.warehouse) as connection:
+    with by_hand(scripted.places) as connection:
         connection.execute("UPDATE conference_usage SET connections = 0")
         connection.execute("UPDATE attendance SET presence_minutes = 9999")
         connection.execute("UPDATE daily_usage SET peak_connections = 0")
@@ -331,12 +332,12 @@ def test_nothing_about_a_person_reaches_a_sample_an_event_or_a_log(
         connection.execute("UPDATE call_detail_records SET trans_date = NULL WHERE cdr_id = 'room-2'")
     result = run_checks(scripted)
     assert set(red(result)) == {each.name for table in DAILY_TABLES for each in table.checks} | {QUARANTINED}
-    kept = str(read(scripted.warehouse, "check_findings"))
+    kept = str(read(scripted.places, "check_findings"))
     events = [str(entry) for run in scripted.instance.get_runs() for entry in scripted.instance.all_logs(run.run_id)]
     assert "room-2" in kept
     assert any("room-2" in event for event in events)
     for personal in PERSONAL:
-        assert personal in str(read(scripted.warehouse, "call_detail_records")) or personal == "tok-4711"
+        assert personal in str(read(scripted.places, "call_detail_records")) or personal == "tok-4711"
         assert personal not in kept
         assert [event for event in events if personal in event] == []
         assert personal not in caplog.text

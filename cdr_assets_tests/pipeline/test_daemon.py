@@ -18,9 +18,11 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
+from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.scheduler.instigation import InstigatorTick
 
 from cdr_assets.days import DAY, days_between
+from cdr_assets.definitions import code_location
 from cdr_assets.pipeline import run_history
 from cdr_assets.pipeline.project_runs import FAILED, IN_FLIGHT, days_of
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
@@ -204,6 +206,56 @@ def test_when_the_machine_restarts_the_days_of_its_runs_are_fetched_again(tmp_pa
         assert record.dagster_run.status == dg.DagsterRunStatus.FAILURE
         # The sensors asked again, and Dagster's own retry of killed runs did not.
         assert instance.get_runs_count(dg.RunsFilter(tags={"dagster/parent_run_id": died.run_id})) == 0
+
+
+def test_a_history_and_a_backfill_are_spread_over_short_runs(tmp_path: Path, script: Script) -> None:
+    first = first_day() - DAY * 2
+    days = days_between(first, first + DAY * 4)
+    for day in days_between(first, closed_days()[-1] + DAY * 2):
+        script.holds(day)
+    environment = {
+        **script.environment,
+        "CDR_DAYS_A_RUN": "2",
+        "CDR_START_DATE": str(first),
+        "CDR_SETTLE_MINUTES": "0",
+        "CDR_SETTLING_DAYS": "0",
+        "CDR_OPEN_DAY_MINUTES": "0",
+        "CDR_AGREEMENT_SAMPLE": "0",
+    }
+    write_settings(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assets = code_location(environment).resolve_asset_graph()
+        instance.add_backfill(
+            PartitionBackfill.from_asset_partitions(
+                backfill_id="spread",
+                asset_graph=assets,
+                partition_names=list(map(str, days)),
+                asset_selection=[dg.AssetKey(asset) for asset in ("period_cdr", *TABLES)],
+                backfill_timestamp=time.time(),
+                tags={},
+                dynamic_partitions_store=instance,
+                all_partitions=False,
+                title=None,
+                description=None,
+                run_config=None,
+            )
+        )
+        daemon = Daemon(tmp_path, environment)
+        try:
+            daemon.wait_until(
+                "every day was fetched",
+                lambda: (
+                    instance.get_materialized_partitions(dg.AssetKey("period_cdr"))
+                    >= set(map(str, [*days, *closed_days()]))
+                ),
+            )
+        finally:
+            daemon.stop()
+        of_backfill = [days_of(run) for run in instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "spread"}))]
+        others = [run for run in instance.get_runs() if "dagster/backfill" not in run.tags]
+    assert sorted(map(sorted, of_backfill)) == [days[:2], days[2:4], days[4:]]
+    assert others
+    assert all(len(days_of(run)) <= 2 and run.tags["dagster/priority"] == "1" for run in others)
 
 
 def requests_for(sandbox: Sandbox, day: date) -> int:

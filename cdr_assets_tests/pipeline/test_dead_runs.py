@@ -24,7 +24,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from cdr_assets.days import DAY, days_between, midnight
 from cdr_assets.definitions import code_location
 from cdr_assets.pipeline.project_runs import report_dead_runs
-from cdr_assets.pipeline.run_lock import RunLock, hold_run_lock, remove_abandoned_locks, run_lock
+from cdr_assets.pipeline.run_lock import LocksInFolder, RunLock
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
@@ -52,19 +52,19 @@ def age(data_dir: Path) -> None:
 
 
 def hold(data_dir: Path, run_id: str, held: threading.Event) -> None:
-    with hold_run_lock(data_dir, run_id):
+    with LocksInFolder(data_dir).hold(run_id):
         held.set()
         signal.pause()
 
 
 def test_a_lock_is_held_while_its_block_runs(tmp_path: Path) -> None:
-    assert run_lock(tmp_path, "a") is RunLock.ABSENT
-    with hold_run_lock(tmp_path, "a"):
+    assert LocksInFolder(tmp_path).state("a") is RunLock.ABSENT
+    with LocksInFolder(tmp_path).hold("a"):
         age(tmp_path)
-        remove_abandoned_locks(tmp_path)
-        assert run_lock(tmp_path, "a") is RunLock.HELD
-        assert run_lock(tmp_path, "b") is RunLock.ABSENT
-    assert run_lock(tmp_path, "a") is RunLock.ABSENT
+        LocksInFolder(tmp_path).remove_abandoned()
+        assert LocksInFolder(tmp_path).state("a") is RunLock.HELD
+        assert LocksInFolder(tmp_path).state("b") is RunLock.ABSENT
+    assert LocksInFolder(tmp_path).state("a") is RunLock.ABSENT
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -75,28 +75,28 @@ def test_a_lock_is_let_go_of_by_a_killed_process(tmp_path: Path) -> None:
     process.start()
     assert held.wait(PATIENCE_S)
     age(tmp_path)
-    assert run_lock(tmp_path, "a") is RunLock.HELD
+    assert LocksInFolder(tmp_path).state("a") is RunLock.HELD
     process.kill()
     process.join(PATIENCE_S)
-    assert run_lock(tmp_path, "a") is RunLock.ABANDONED
-    remove_abandoned_locks(tmp_path)
-    assert run_lock(tmp_path, "a") is RunLock.ABSENT
+    assert LocksInFolder(tmp_path).state("a") is RunLock.ABANDONED
+    LocksInFolder(tmp_path).remove_abandoned()
+    assert LocksInFolder(tmp_path).state("a") is RunLock.ABSENT
 
 
 def test_a_file_that_was_just_made_counts_as_held(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "a.lock").touch()
-    assert run_lock(tmp_path, "a") is RunLock.HELD
+    assert LocksInFolder(tmp_path).state("a") is RunLock.HELD
     age(tmp_path)
-    assert run_lock(tmp_path, "a") is RunLock.ABANDONED
+    assert LocksInFolder(tmp_path).state("a") is RunLock.ABANDONED
 
 
 @pytest.mark.parametrize("data_dir", ["missing", "a file"])
 def test_a_data_folder_that_is_none_has_no_locks(tmp_path: Path, data_dir: str) -> None:
     if data_dir == "a file":
         (tmp_path / data_dir).touch()
-    assert run_lock(tmp_path / data_dir, "a") is RunLock.ABSENT
-    remove_abandoned_locks(tmp_path / data_dir)
+    assert LocksInFolder(tmp_path / data_dir).state("a") is RunLock.ABSENT
+    LocksInFolder(tmp_path / data_dir).remove_abandoned()
 
 
 # A killed command
@@ -135,7 +135,7 @@ def test_a_killed_command_is_reported_and_its_days_are_requested_at_once(
     age(location.data_dir)
     later = now + timedelta(hours=1)
     # While it lives it is left alone, however long it takes.
-    assert report_dead_runs(home, location.data_dir, later) == []
+    assert report_dead_runs(home, LocksInFolder(location.data_dir), later) == []
     os.killpg(command.pid, signal.SIGKILL)
     command.communicate(timeout=PATIENCE_S)
 
@@ -194,7 +194,7 @@ def test_a_command_killed_at_day_8_of_12_is_executed_again_for_the_4_days_that_a
     assert sorted(script.paths) == [f"/cdr/period/{day}/{day}" for day in days[8:]]
     assert len(script.paths) == 4
     assert location.materialized_days(LAST) == set(map(str, days))
-    assert_exact(location.warehouse, records.values())
+    assert_exact(location.places, records.values())
 
 
 def start_command(location: Location, environment: dict[str, str], days: list[date]) -> subprocess.Popen[str]:
@@ -270,16 +270,16 @@ def test_a_run_that_never_came_to_its_step_is_dead_after_two_minutes(
     location: Location, status: DagsterRunStatus
 ) -> None:
     run = started(location, {"dagster/partition": "2026-11-02"}, status)
-    assert report_dead_runs(location.instance, location.data_dir, later(1.9)) == []
-    assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == [run.run_id]
-    assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == []
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(1.9)) == []
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(2.1)) == [run.run_id]
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(2.1)) == []
     assert location.instance.get_runs()[0].status == DagsterRunStatus.FAILURE
 
 
 def test_a_killed_job_on_demand_is_reported_and_is_to_be_launched_again(location: Location) -> None:
     job = location.definitions.resolve_job_def("fetch_room")
     run = location.instance.create_run_for_job(job, status=DagsterRunStatus.STARTED)
-    assert report_dead_runs(location.instance, location.data_dir, later(2.1)) == [run.run_id]
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(2.1)) == [run.run_id]
     messages = [event.message for event in location.instance.all_logs(run.run_id)]
     assert any(message.endswith("Nothing retries it: launch it again.") for message in messages)
 
@@ -296,27 +296,27 @@ def test_a_run_that_waits_in_the_queue_is_not_dead(location: Location) -> None:
         status=DagsterRunStatus.QUEUED,
         remote_job_origin=repository.get_job_origin("daily_cdr"),
     )
-    assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(300)) == []
 
 
 def test_a_run_between_its_last_event_and_its_end_is_not_dead(location: Location) -> None:
     run = started(location, {"dagster/partition": "2026-11-02"}, DagsterRunStatus.STARTED)
-    with hold_run_lock(location.data_dir, run.run_id):
+    with LocksInFolder(location.data_dir).hold(run.run_id):
         pass
     location.instance.report_engine_event("the step has ended", run)
-    assert report_dead_runs(location.instance, location.data_dir, later(1.9)) == []
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(1.9)) == []
 
 
 def test_a_run_that_was_being_canceled_when_it_died_is_canceled(location: Location) -> None:
     started(location, {"dagster/partition": "2026-11-02"}, DagsterRunStatus.CANCELING)
-    report_dead_runs(location.instance, location.data_dir, later(3))
+    report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(3))
     assert location.instance.get_runs()[0].status == DagsterRunStatus.CANCELED
 
 
 def test_a_run_on_another_data_folder_is_left_alone(location: Location) -> None:
     tags = {"dagster/partition": "2026-11-02", "cdr_assets/folder": "/srv/other"}
     started(location, tags, DagsterRunStatus.STARTED)
-    assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(300)) == []
 
 
 def test_runs_of_others_are_left_alone(location: Location) -> None:
@@ -324,7 +324,7 @@ def test_runs_of_others_are_left_alone(location: Location) -> None:
     def somebody_elses() -> None: ...
 
     location.instance.create_run_for_job(somebody_elses, status=DagsterRunStatus.STARTED)
-    assert report_dead_runs(location.instance, location.data_dir, later(300)) == []
+    assert report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(300)) == []
 
 
 def test_days_whose_run_died_once_go_on_and_after_a_second_death_wait_and_go_alone(
@@ -335,10 +335,10 @@ def test_days_whose_run_died_once_go_on_and_after_a_second_death_wait_and_go_alo
     location = locate({**sandbox.environment, "CDR_START_DATE": str(first), "CDR_SETTLE_MINUTES": "0"})
     tags = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
     started(location, tags, DagsterRunStatus.STARTED)
-    report_dead_runs(location.instance, location.data_dir, later(3))
+    report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(3))
     assert requests(location) == [f"{first}...{today - DAY}"]
     started(location, tags, DagsterRunStatus.STARTED)
-    report_dead_runs(location.instance, location.data_dir, later(3))
+    report_dead_runs(location.instance, LocksInFolder(location.data_dir), later(3))
     # The day that was in no dead run.
     assert requests(location) == ["a day"]
 

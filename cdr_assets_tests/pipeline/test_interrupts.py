@@ -39,7 +39,7 @@ def keyboard_interrupt() -> None:
 
 def is_free(location: Location) -> bool:
     """Whether no one has the warehouse open. Waits for nobody."""
-    lock = FileLock(f"{location.warehouse}.lock", blocking=False)
+    lock = FileLock(f"{location.places.file}.lock", blocking=False)
     try:
         with lock:
             return True
@@ -70,13 +70,13 @@ def test_a_run_that_is_interrupted_after_an_event_frees_the_warehouse(
     assert not result.success
     assert is_free(scripted)
     assert scripted.run(days[0], days[-1]).success
-    assert_exact(scripted.warehouse, [record(str(day), day) for day in days])
+    assert_exact(scripted.places, [record(str(day), day) for day in days])
 
 
 def test_a_run_that_was_closed_never_opens_the_warehouse_again(scripted: Location, script: Script) -> None:
     script.holds(DAY, record("a", DAY))
     assert scripted.run(DAY).success
-    run = DailyRun(LandingZone(scripted.data_dir), Warehouse(scripted.warehouse), no_client, DAILY_TABLES)
+    run = DailyRun(LandingZone(scripted.data_dir), Warehouse(scripted.places), no_client, DAILY_TABLES)
     days = run.build([DAY, DAY])
     assert next(days).error is None
     run.close()

@@ -221,12 +221,12 @@ def test_tables_of_the_days_fetched_on_demand_are_exact(location: Location, sand
     for day in days_of(list(fetched.values())):
         assert run(location, "rebuild", day).success
     assert sandbox.requests == []
-    assert_exact(location.warehouse, fetched.values())
+    assert_exact(location.places, fetched.values())
     assert requested_by_landed_days(location) == []
 
     # The daily run adds what they did not ask for.
     assert location.run(FIRST, LAST).success
-    assert_exact(location.warehouse, true_records(*WEEK))
+    assert_exact(location.places, true_records(*WEEK))
 
 
 def test_just_the_days_that_a_fetch_changed_are_rebuilt(locate: Locate, sandbox: Sandbox) -> None:
@@ -245,7 +245,7 @@ def test_just_the_days_that_a_fetch_changed_are_rebuilt(locate: Locate, sandbox:
     assert requested_by_landed_days(location) == [{"dagster/partition": str(late)}]
     assert run(location, "rebuild", late).success
     of_the_room = [each for each in on_that_day if each["room"]["room_id"] == room]
-    assert_exact(location.warehouse, [*true_records(*(day for day in WEEK if day != late)), *of_the_room])
+    assert_exact(location.places, [*true_records(*(day for day in WEEK if day != late)), *of_the_room])
     assert requested_by_landed_days(location) == []
 
 
@@ -299,7 +299,7 @@ def test_with_wait_the_tables_hold_what_came_when_the_run_ends(
     records = CONFERENCES_RECORDS if job == "fetch_conference" else ROOMS_RECORDS
     result = run(location, job, wait=True, **config, **period)
     assert result.success
-    assert_exact(location.warehouse, records)
+    assert_exact(location.places, records)
     for asset in TABLES:
         assert location.materialized_days(asset) == set(map(str, days_of(records)))
         for day in days_of(records):
@@ -322,7 +322,7 @@ def test_with_wait_a_conference_of_fifty_people_takes_seconds(locate: Locate, sa
     assert run(location, "fetch_conference", conf_num=number, wait=True).success
     # Not on the clock: other tests may run at the same time.
     assert time.process_time() - began < 10
-    found = {row["conf_num"]: row for row in read(location.warehouse, "conference_usage")}
+    found = {row["conf_num"]: row for row in read(location.places, "conference_usage")}
     assert found[number]["connections"] == connections[number]
     assert found[number]["participants"] > 20
 
@@ -339,7 +339,7 @@ def test_with_wait_days_that_are_current_are_left_alone_and_others_are_built(loc
     }
     assert {day for asset, day in materialized if asset in TABLES} == {str(second)}
     on_second = [each for each in CONFERENCES_RECORDS if utc_day(each) == second]
-    assert_exact(location.warehouse, [*true_records(first), *on_second])
+    assert_exact(location.places, [*true_records(first), *on_second])
 
 
 def test_with_wait_the_days_that_lost_a_record_are_built_too(locate: Locate, script: Script) -> None:
@@ -350,7 +350,7 @@ def test_with_wait_the_days_that_lost_a_record_are_built_too(locate: Locate, scr
     moved = record("b", later)
     script.answers["/cdr/conf/c"] = answer(json.dumps({"result": "0", "cdr": [moved]}).encode())
     assert run(location, "fetch_conference", conf_num="c", wait=True).success
-    assert_exact(location.warehouse, [record("a", FIRST), moved])
+    assert_exact(location.places, [record("a", FIRST), moved])
     assert requested_by_landed_days(location) == []
 
 
@@ -366,7 +366,7 @@ def test_with_wait_and_nothing_to_build_the_run_ends(locate: Locate, script: Scr
 
 def test_with_wait_another_that_holds_the_tables_is_waited_for(location: Location) -> None:
     assert location.run(days_of(CONFERENCES_RECORDS)[0]).success
-    with ThreadPoolExecutor(1) as pool, held(location.warehouse, QUEUES) as holder:
+    with ThreadPoolExecutor(1) as pool, held(location.places.file, QUEUES) as holder:
         waiting = pool.submit(run, location, "fetch_conference", conf_num=OVERNIGHT, wait=True)
         while not location.materialized_days("conference_cdr"):
             assert not waiting.done()
@@ -381,7 +381,7 @@ def test_a_check_that_blocks_a_day_fails_the_run_that_waits(locate: Locate, scri
     location = locate({**script.environment, "CDR_START_DATE": str(FIRST)})
     script.holds(FIRST, *(record(str(number), FIRST) for number in range(61)))
     assert location.run(FIRST).success
-    lengthen(location.warehouse)
+    lengthen(location.places)
     script.answers["/cdr/conf/c"] = answer(json.dumps({"result": "0", "cdr": [record("b", FIRST)]}).encode())
     result = run(location, "fetch_conference", conf_num="c", wait=True)
     assert "room_usage_adds_up fails on" in failure(result)
@@ -393,11 +393,11 @@ def test_a_check_that_blocks_a_day_fails_the_run_that_waits(locate: Locate, scri
 
 def test_without_the_warehouse_rebuild_makes_every_table_from_what_landed(location: Location, sandbox: Sandbox) -> None:
     assert location.run(FIRST, LAST).success
-    location.warehouse.unlink()
+    location.places.file.unlink()
     sandbox.requests.clear()
     assert run(location, "rebuild", FIRST, LAST).success
     assert sandbox.requests == []
-    assert_exact(location.warehouse, true_records(*WEEK))
+    assert_exact(location.places, true_records(*WEEK))
 
 
 def test_rebuild_offers_no_setting(location: Location) -> None:
@@ -416,11 +416,11 @@ def test_replace_needs_a_run_that_fetches(location: Location) -> None:
 
 def test_rebuild_needs_no_credentials(locate: Locate, location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     assert location.run(FIRST).success
-    location.warehouse.unlink()
+    location.places.file.unlink()
     for name in ("ENABLEX_APP_ID", "ENABLEX_APP_KEY", "ENABLEX_BASE_URL"):
         monkeypatch.delenv(name)
     assert run(locate({}, location.data_dir), "rebuild", FIRST).success
-    assert_exact(location.warehouse, true_records(FIRST))
+    assert_exact(location.places, true_records(FIRST))
 
 
 # The launchpad

@@ -69,7 +69,7 @@ def service(locate: Locate, sandbox: Sandbox) -> Iterator[Service]:
 
 
 def records_in_table(location: Location, day: date) -> int:
-    return sum(row["usage_date"] == day for row in read(location.warehouse, "call_detail_records"))
+    return sum(row["usage_date"] == day for row in read(location.places, "call_detail_records"))
 
 
 def test_todays_calls_appear_and_grow_and_after_midnight_the_day_becomes_final(service: Service) -> None:
@@ -77,7 +77,7 @@ def test_todays_calls_appear_and_grow_and_after_midnight_the_day_becomes_final(s
     grown = []
     for hour in range(0, 24, 3):
         service.run(midnight(TUESDAY) + HOUR * (hour + 1))
-        assert_exact(location.warehouse, service.appeared(TUESDAY))
+        assert_exact(location.places, service.appeared(TUESDAY))
         for asset in ("period_cdr", *TABLES):
             assert location.metadata(asset, TUESDAY)["provisional"] is True
         grown.append(records_in_table(location, TUESDAY))
@@ -108,7 +108,7 @@ def test_todays_calls_appear_and_grow_and_after_midnight_the_day_becomes_final(s
     assert Counter(sensor for _, sensor, _ in service.runs) == {"open_day": 7, "closed_days": 1, "settling_days": 3}
     assert all(days == [wednesday] for _, sensor, days in service.runs if sensor == "open_day")
     records = [*records_of_day(SETTINGS, TUESDAY), *service.appeared(wednesday)]
-    assert_exact(location.warehouse, records)
+    assert_exact(location.places, records)
     assert location.instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])) == 0
 
 
@@ -184,7 +184,7 @@ def test_what_landed_on_demand_is_built_by_landed_days(scripted_open: Location, 
     assert days_of(request) == [TUESDAY]
     assert launch(location, "landed_days", request, NOON).success
     assert skipped(location, "landed_days", NOON) == "the tables hold everything that landed, 1 day"
-    assert_exact(location.warehouse, [record("a", TUESDAY), record("b", TUESDAY)])
+    assert_exact(location.places, [record("a", TUESDAY), record("b", TUESDAY)])
 
 
 def test_a_refused_account_and_a_start_date_to_come_are_respected(locate: Locate, script: Script) -> None:

@@ -20,6 +20,7 @@ from cdr_assets.pipeline.scheduling import (
     Outage,
     Responses,
     Runs,
+    Spread,
     Timing,
     is_complete,
     is_provisional,
@@ -112,6 +113,12 @@ def test_a_time_that_a_wrong_clock_left_holds_nothing_up() -> None:
 def test_a_run_that_has_the_day_is_waited_for_and_others_are_not(others: int) -> None:
     assert plan(runs=Runs(frozenset([TODAY]), 1 + others)) == Decision([], "2026-11-22 is open; 1 under way")
     assert plan(runs=Runs(frozenset([before(1)]), others)).runs == [[TODAY]]
+
+
+@pytest.mark.parametrize("most", [1, 9])
+def test_a_history_that_is_spread_over_several_workers_does_not_hold_it_up(most: int) -> None:
+    runs = Runs(frozenset([before(1)]), most, spread=Spread(2, most))
+    assert plan(runs=runs).runs == [[TODAY]]
 
 
 def test_a_refused_account_is_left_alone() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from cdr_assets.pipeline.quiet import QuietTick, folder_state
+from cdr_assets.places import Places
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 
 
 def state(folder: Path, now: datetime = NOON, code: str = "a") -> str | None:
-    return folder_state(folder, folder / "published", code, now)
+    return folder_state(Places.read(folder), str(folder / "published"), code, now)
 
 
 def age(path: Path, seconds: float = 60) -> None:
@@ -74,4 +75,21 @@ def test_the_state_is_not_known_while_a_run_is_alive(tmp_path: Path) -> None:
 
 def test_a_data_folder_that_is_a_file_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
-    assert state(tmp_path / "data") == folder_state(tmp_path / "data", tmp_path / "data" / "published", "a", NOON)
+    assert state(tmp_path / "data")
+
+
+def test_a_warehouse_and_a_landing_zone_elsewhere_are_looked_at(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    places = Places.read(tmp_path / "data", str(elsewhere / "calls.duckdb"), str(elsewhere))
+    seen = []
+    for path in ("landing/usage_date=2026-11-02", "calls.duckdb", "calls.duckdb.wal"):
+        (elsewhere / path).mkdir(parents=True)
+        age(elsewhere / path)
+        seen.append(folder_state(places, str(tmp_path / "published"), "a", NOON))
+    assert None not in seen
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_folders_of_this_machine_do_not_tell_of_a_lake(tmp_path: Path) -> None:
+    places = Places.read(tmp_path, "ducklake:postgres:dbname=cdr")
+    assert folder_state(places, str(tmp_path / "published"), "a", NOON) is None

@@ -73,7 +73,7 @@ def test_routes_that_agree_are_green(locate: Locate, sandbox: Sandbox, sample: s
     paths = [path.split("/")[4] for path, status in sandbox.requests if status == 200]
     assert paths == ["period", *["room-period"] * asked, *["conf"] * asked]
     records = records_of_day(SETTINGS, DAY)
-    assert_exact(location.warehouse, records)
+    assert_exact(location.places, records)
     rooms = [path.split("/")[5] for path, _ in sandbox.requests if "room-period" in path]
     by_size = sorted({each["room"]["room_id"] for each in records}, key=lambda room: connections(records, room))
     assert {connections(records, room) for room in rooms} == {connections(records, room) for room in by_size[-asked:]}
@@ -108,7 +108,7 @@ def test_records_that_only_a_route_has_are_shown_and_land_in_the_same_runs_table
         ["conf", "c", "late", "only in the route's answer"],
         ["conf", "c", "later", "only in the route's answer"],
     ]
-    assert_exact(sampling.warehouse, [early, late, later])
+    assert_exact(sampling.places, [early, late, later])
     assert requested_by_landed_days(sampling) == []
 
     script.holds(DAY, early, late, later)
@@ -123,11 +123,11 @@ def test_a_routes_records_of_another_day_land_there_and_that_day_is_rebuilt(samp
     conference_answers(script, evening, morning)
     result = sampling.run(DAY)
     assert red(result) == []
-    assert_exact(sampling.warehouse, [evening])
+    assert_exact(sampling.places, [evening])
     assert requested_by_landed_days(sampling) == [str(NEXT)]
     rebuild = sampling.definitions.resolve_job_def("rebuild")
     assert rebuild.execute_in_process(instance=sampling.instance, partition_key=str(NEXT)).success
-    assert_exact(sampling.warehouse, [evening, morning])
+    assert_exact(sampling.places, [evening, morning])
 
 
 def test_a_day_done_before_that_a_route_adds_to_is_built_again(sampling: Location, script: Script) -> None:
@@ -137,7 +137,7 @@ def test_a_day_done_before_that_a_route_adds_to_is_built_again(sampling: Locatio
     room_answers(script, last)
     conference_answers(script, first, last, forgotten)
     assert sampling.run(BEFORE, DAY).success
-    assert_exact(sampling.warehouse, [first, last, forgotten])
+    assert_exact(sampling.places, [first, last, forgotten])
     assert requested_by_landed_days(sampling) == []
 
 
@@ -147,7 +147,7 @@ def test_a_day_built_again_counts_in_the_other_checks_once(sampling: Location, s
     room_answers(script, odd, late)
     conference_answers(script, odd)
     result = sampling.run(DAY)
-    assert_exact(sampling.warehouse, [odd, late])
+    assert_exact(sampling.places, [odd, late])
     lost = checks(result)["no_field_was_lost_to_its_type"]
     assert lost.metadata["count"].value == 1
     assert [row["usage_date"] for row in sample_of(lost)] == [str(DAY)]
@@ -160,7 +160,7 @@ def test_records_that_only_the_table_has_are_shown_and_kept(sampling: Location, 
     result = sampling.run(DAY)
     assert result.success
     assert differences(result) == [["room-period", "r", "gone", "only in the table"]]
-    assert_exact(sampling.warehouse, [both, gone])
+    assert_exact(sampling.places, [both, gone])
 
 
 def test_other_minutes_are_shown_with_both_sides(sampling: Location, script: Script) -> None:
@@ -174,7 +174,7 @@ def test_other_minutes_are_shown_with_both_sides(sampling: Location, script: Scr
         ["room-period", "r", "a", "119.500 s in the route's answer, 60.000 s in the table"],
     ]
     # It is the newer version of the record.
-    assert_exact(sampling.warehouse, [corrected])
+    assert_exact(sampling.places, [corrected])
 
 
 def test_the_same_minutes_in_other_words_are_no_difference(sampling: Location, script: Script) -> None:
@@ -207,7 +207,7 @@ def test_a_route_that_does_not_answer_is_a_warning_and_fails_nothing(
     assert words in str(sample_of(evaluation))
     assert evaluation.metadata["what_to_do"].value
     assert len(script.paths) == 3, "the other route is asked all the same, and none again"
-    assert_exact(sampling.warehouse, [record("a", DAY)])
+    assert_exact(sampling.places, [record("a", DAY)])
 
 
 def test_a_sample_of_none_asks_nothing(locate: Locate, sandbox: Sandbox) -> None:
@@ -259,7 +259,7 @@ def test_rebuild_asks_nothing(locate: Locate, sandbox: Sandbox) -> None:
     assert result.success
     assert "routes_agree" not in checks(result)
     assert sandbox.requests == []
-    assert_exact(location.warehouse, chain.from_iterable(records_of_day(SETTINGS, day) for day in (BEFORE, DAY)))
+    assert_exact(location.places, chain.from_iterable(records_of_day(SETTINGS, day) for day in (BEFORE, DAY)))
 
 
 def test_execute_asks_for_the_last_day_and_for_the_days_that_did_not_agree(sampling: Location, script: Script) -> None:

@@ -38,7 +38,7 @@ def place(locate: Locate, script: Script, span: list[date]) -> Location:
             script.holds(day, *(each for each in records if each["trans_date"].startswith(str(day))))
         assert location.run(span[0], span[-1]).success
         if not backup(location).exists():
-            shutil.copy2(location.warehouse, backup(location))
+            shutil.copy2(location.places.file, backup(location))
     script.paths.clear()
     return location
 
@@ -57,8 +57,8 @@ def second_version(span: list[date]) -> list[Record]:
 
 def assert_heals(place: Location, script: Script, span: list[date], launched: list[list[date]]) -> None:
     assert tick_until_done(place, "landed_days") == (launched, IN_ORDER)
-    assert_exact(place.warehouse, second_version(span))
-    assert_exports_are_the_tables(place.data_dir)
+    assert_exact(place.places, second_version(span))
+    assert_exports_are_the_tables(place.places)
     assert script.paths == [], "what landed is enough"
 
 
@@ -66,7 +66,7 @@ def assert_heals(place: Location, script: Script, span: list[date], launched: li
 def test_an_older_warehouse_that_is_put_back(
     place: Location, script: Script, span: list[date], copy: Callable[[Path, Path], object]
 ) -> None:
-    copy(backup(place), place.warehouse)
+    copy(backup(place), place.places.file)
     assert_heals(place, script, span, [span])
 
 
@@ -96,17 +96,17 @@ def test_an_acknowledgement_that_is_killed_before_its_export(place: Location, sc
 
 
 def test_a_warehouse_that_is_in_use_is_left_for_the_next_tick(place: Location) -> None:
-    os.utime(place.warehouse)
-    with held(place.warehouse, QUEUES) as holder:
+    os.utime(place.places.file)
+    with held(place.places.file, QUEUES) as holder:
         said = skipped(place, "landed_days")
-    assert said.startswith(f"the build log cannot be read: {place.warehouse} was in use")
+    assert said.startswith(f"the build log cannot be read: {place.places.file} was in use")
     assert str(holder.pid) in said
     assert skipped(place, "landed_days") == IN_ORDER
 
 
 def test_a_warehouse_that_is_none_is_named(place: Location) -> None:
-    place.warehouse.write_bytes(b"not a database\n" * 1_000)
-    assert f"{place.warehouse} can't be opened" in skipped(place, "landed_days")
-    place.warehouse.unlink()
+    place.places.file.write_bytes(b"not a database\n" * 1_000)
+    assert f"{place.places.file} can't be opened" in skipped(place, "landed_days")
+    place.places.file.unlink()
     result = tick_until_done(place, "landed_days")
     assert result[1] == IN_ORDER

@@ -24,6 +24,7 @@ from cdr_assets.pipeline.scheduling import (
     Outage,
     Responses,
     Runs,
+    Spread,
     Timing,
     judge_failures,
 )
@@ -278,6 +279,55 @@ def test_a_refused_account_is_asked_a_few_times_an_hour_however_much_is_missing(
             asked += 1
             error = AccountError(now, "BadCredentials")
     assert 24 <= asked <= MAX_ACTIVE_RUNS * 24
+
+
+# Several workers
+
+
+SPREAD = Spread.of(2, 4)
+
+
+def test_without_days_a_run_a_history_takes_a_few_long_runs_however_many_workers_there_are() -> None:
+    assert Spread.of(None, 10) == Spread.of(None, None) == Spread(31, 3) == Runs().spread
+
+
+@pytest.mark.parametrize(("at_once", "runs"), [(10, 9), (4, 3), (2, 1), (1, 1), (0, 1), (None, MAX_ACTIVE_RUNS)])
+def test_one_of_the_runs_at_once_is_left_for_the_day_that_is_open(at_once: int | None, runs: int) -> None:
+    assert Spread.of(7, at_once) == Spread(7, runs)
+
+
+def test_a_history_is_spread_over_short_runs_as_many_as_there_is_room_for() -> None:
+    decision = plan_missing(start=before(9), runs=Runs(spread=SPREAD))
+    assert decision.runs == [span(before(9), before(8)), span(before(7), before(6)), span(before(5), before(4))]
+    assert decision.reason == "9 days missing; 3 left until a run ends"
+    under_way = Runs(frozenset(span(before(9), before(6))), 2, spread=SPREAD)
+    assert plan_missing(start=before(9), runs=under_way).runs == [span(before(5), before(4))]
+
+
+def test_days_are_rebuilt_in_short_runs_too() -> None:
+    landed = dict.fromkeys(span(before(5), before(1)), "new")
+    assert plan_rebuild(NOON, landed, landed | dict.fromkeys(landed, "old"), Runs(spread=SPREAD)).runs == [
+        span(before(5), before(4)),
+        span(before(3), before(2)),
+        [before(1)],
+    ]
+
+
+def test_while_enablex_is_unavailable_a_probe_takes_no_more_days_than_a_run() -> None:
+    outage = Outage(at("11:00"), at("11:00"), "HTTP 500", dict.fromkeys(span(before(9), before(7)), 1))
+    (probe,) = plan_missing(start=before(9), runs=Runs(outage=outage, spread=SPREAD)).runs
+    assert len(probe) == 2
+
+
+def test_all_workers_are_busy_with_a_history_to_its_end_and_none_is_asked_for_a_day_twice() -> None:
+    queue, start = Queue(), before(40)
+    while len(queue.complete) < 40:
+        runs = replace(queue.runs, spread=SPREAD)
+        queue.request(plan_missing(NOON, start, queue.complete, runs).runs)
+        days_left = 40 - len(queue.complete)
+        assert len(queue.under_way) == min(3, (days_left + 1) // 2)
+        queue.end_oldest(NOON)
+    assert queue.requested == dict.fromkeys(span(start, before(1)), 1)
 
 
 # plan_refetch

@@ -18,12 +18,14 @@ import pytest
 from dagster import DagsterRunStatus
 
 from cdr_assets.days import DAY, days_between, midnight
+from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline import run_history, sensors
-from cdr_assets.pipeline.run_lock import hold_run_lock
+from cdr_assets.pipeline.run_lock import run_locks
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.landing.places import content_of, name_in, put, remove_day
 from cdr_assets_tests.location import Locate, Location, Script, checks, lengthen, record, run_checks
 from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
 from cdr_assets_tests.webhook import SECRET, Webhook, listening
@@ -105,7 +107,7 @@ def put_in_flight() -> Iterator[PutInFlight]:
             status: DagsterRunStatus = DagsterRunStatus.STARTED,
         ) -> dg.DagsterRun:
             run = create_run(location, tags, job, assets, status)
-            locks.enter_context(hold_run_lock(location.data_dir, run.run_id))
+            locks.enter_context(run_locks(location.places).hold(run.run_id))
             return run
 
         yield put_in_flight
@@ -168,6 +170,47 @@ def test_a_years_history_does_not_flood_the_queue(place: Callable[[int], Locatio
     ]
 
 
+def test_with_days_a_run_a_history_takes_short_runs(locate: Locate, sandbox: Sandbox) -> None:
+    environment = {"CDR_START_DATE": str(before(20)), "CDR_DAYS_A_RUN": "2", "CDR_SETTLING_DAYS": "0"}
+    location = locate({**sandbox.environment, **environment})
+    assert requested(location, "closed_days", noon()) == [
+        days_between(before(20), before(19)),
+        days_between(before(18), before(17)),
+        days_between(before(16), before(15)),
+    ]
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(6, 5), (2, 1), (-1, 3)])
+def test_with_days_a_run_as_many_runs_are_requested_as_dagster_works_on_but_one(
+    limit: int, requests: int, locate: Locate, sandbox: Sandbox
+) -> None:
+    environment = {"CDR_START_DATE": str(before(20)), "CDR_DAYS_A_RUN": "1"}
+    location = locate({**sandbox.environment, **environment})
+    queue = {"module": "dagster", "class": "QueuedRunCoordinator", "config": {"max_concurrent_runs": limit}}
+    with dg.instance_for_test(overrides={"run_coordinator": queue}) as instance:
+        location.instance = instance
+        assert len(requested(location, "closed_days", noon())) == requests
+
+
+def test_the_many_runs_of_a_backfill_leave_room_for_others(
+    place: Callable[[int], Location], put_in_flight: PutInFlight
+) -> None:
+    location = place(365)
+    for day in (5, 4, 3):
+        put_in_flight(location, {**by_itself(before(day)), "dagster/backfill": "one"})
+    assert len(requested(location, "closed_days", noon())) == 2
+    put_in_flight(location, {**by_itself(before(2)), "dagster/backfill": "another"})
+    assert len(requested(location, "closed_days", noon())) == 1
+
+
+def test_the_runs_of_sensors_do_not_wait_behind_a_backfill(place: Callable[[int], Location]) -> None:
+    location = place(1)
+    for sensor, priority in {"closed_days": "1", "open_day": "2"}.items():
+        (request,) = tick(location, sensor, noon()).run_requests
+        assert request.tags["dagster/priority"] == priority
+
+
+@pytest.mark.lake
 def test_the_runs_of_closed_days_complete_its_days(place: Callable[[int], Location], sandbox: Sandbox) -> None:
     location = place(4)
     (request,) = tick(location, "closed_days", noon()).run_requests
@@ -226,6 +269,7 @@ def test_a_day_under_way_is_not_asked_for_whoever_launched_the_run(
     assert requested(location, "closed_days", noon()) == [days_between(before(4), before(first + 1)), [yesterday()]]
 
 
+@pytest.mark.lake
 def test_a_rebuild_under_way_holds_its_days_and_other_jobs_hold_none(
     place: Callable[[int], Location], put_in_flight: PutInFlight
 ) -> None:
@@ -459,6 +503,7 @@ def test_the_first_fetch_of_a_day_takes_along_the_days_that_are_due_again(
     assert requested(location, "closed_days", tomorrow) == [days]
 
 
+@pytest.mark.lake
 def test_a_day_that_spilled_records_is_built_by_the_run_that_fetches_it(
     scripted_days: Callable[[int], Location], script: Script
 ) -> None:
@@ -471,10 +516,11 @@ def test_a_day_that_spilled_records_is_built_by_the_run_that_fetches_it(
     assert requested(location, "landed_days", tomorrow + timedelta(minutes=90)) == [[today()]]
 
 
+@pytest.mark.lake
 def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int], Location]) -> None:
     location = place(3)
     assert location.run(before(3), yesterday(), sent_at=noon()).success
-    shutil.rmtree(location.data_dir / "landing" / f"usage_date={before(2)}")
+    remove_a_day(location)
     late = noon() + 7 * HOUR
     assert requested(location, "closed_days", late) == [[before(2)]]
     assert requested(location, "settling_days", late) == [[before(3)], [yesterday()]]
@@ -483,6 +529,7 @@ def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int
     assert skipped(location, "closed_days", noon()).startswith(f"days to {yesterday()} are complete")
 
 
+@pytest.mark.lake
 def test_settling_days_are_fetched_again_and_those_that_changed_are_built_in_the_same_run(
     scripted_days: Callable[[int], Location], script: Script
 ) -> None:
@@ -501,7 +548,7 @@ def test_settling_days_are_fetched_again_and_those_that_changed_are_built_in_the
     assert location.metadata("period_cdr", before(2))["answer"] == "nothing new"
     assert location.metadata("room_usage", before(2))["build"] == "current, not built again"
     records = [record(f"a-{day}", day) for day in (before(2), yesterday())]
-    assert_exact(location.warehouse, [*records, record("late", yesterday())])
+    assert_exact(location.places, [*records, record("late", yesterday())])
     assert skipped(location, "landed_days") == "the tables hold everything that landed, 2 days"
 
 
@@ -539,16 +586,16 @@ def test_the_many_answers_of_one_day_do_not_hide_those_of_another(place: Callabl
     assert requested(location, "settling_days", noon() + 7 * HOUR) == [[before(2), yesterday()]]
 
 
+@pytest.mark.lake
 def test_the_tables_of_days_to_come_or_before_the_start_are_not_built(
     place: Callable[[int], Location],
 ) -> None:
     location = place(2)
     assert location.run(yesterday()).success
-    (source,) = (location.data_dir / "landing" / f"usage_date={yesterday()}").glob("*.zst")
+    zone = LandingZone(location.places)
+    (landed,) = zone.files(yesterday())
     for day in (before(3), today(), today() + DAY):
-        folder = source.parent.with_name(f"usage_date={day}")
-        folder.mkdir()
-        shutil.copy(source, folder)
+        put(zone, name_in(day, landed.path.name), content_of(landed))
     assert requested(location, "landed_days", noon()) == [[today()]]
 
 
@@ -562,7 +609,7 @@ def age_everything(location: Location) -> None:
     # It is copied again, since the warehouse has another time than before.
     tick(location, "landed_days")
     for path in [*location.data_dir.iterdir(), *(location.data_dir / "built").iterdir()]:
-        if path != location.warehouse:
+        if path != location.places.file:
             os.utime(path, (path.stat().st_atime - 60, path.stat().st_mtime - 60))
 
 
@@ -577,16 +624,16 @@ def land_a_record(location: Location, script: Script) -> None:
     assert location.run(before(2), assets=["period_cdr"]).success
 
 
-def remove_a_day(location: Location, _: Script) -> None:
-    shutil.rmtree(location.data_dir / "landing" / f"usage_date={before(2)}")
+def remove_a_day(location: Location, _: Script | None = None) -> None:
+    remove_day(LandingZone(location.places), before(2))
 
 
 def remove_warehouse(location: Location, _: Script) -> None:
-    location.warehouse.unlink()
+    location.places.file.unlink()
 
 
 def touch_warehouse(location: Location, _: Script) -> None:
-    location.warehouse.touch()
+    location.places.file.touch()
 
 
 def remove_an_export(location: Location, _: Script) -> None:
@@ -643,7 +690,7 @@ def test_a_cursor_of_others_stops_no_sensor(place: Callable[[int], Location], cu
 def test_without_the_warehouse_every_day_is_built_again(place: Callable[[int], Location]) -> None:
     location = place(3)
     assert location.run(before(3), yesterday()).success
-    location.warehouse.unlink()
+    location.places.file.unlink()
     assert requested(location, "landed_days", noon()) == [days_between(before(3), yesterday())]
 
 
@@ -801,7 +848,7 @@ def test_a_failed_blocking_check_is_posted(locate: Locate, script: Script, webho
     location = locate({**script.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
     script.holds(yesterday(), *(record(str(number), yesterday()) for number in range(61)))
     assert location.run(yesterday(), assets=["period_cdr", "call_detail_records"]).success
-    lengthen(location.warehouse)
+    lengthen(location.places)
     alerted(location, lambda: location.run(yesterday(), assets=["room_usage"]))
     text = webhook.posts[0][2]["text"]
     assert f"room_usage_adds_up fails on {yesterday()}" in text

@@ -108,7 +108,7 @@ def test_it_says_how_days_runs_and_fetches_stand(scripted_days: Callable[[int], 
         "retries": 0,
     }
     assert 0 < found["disk"]["free_bytes"] < found["disk"]["total_bytes"]
-    assert found["disk"]["warehouse_bytes"] == location.warehouse.stat().st_size
+    assert found["disk"]["warehouse_bytes"] == location.places.file.stat().st_size
     assert PERSON not in status_file(location).read_text()
     assert [path.name for path in status_file(location).parent.glob("status*")] == ["status.json"]
 

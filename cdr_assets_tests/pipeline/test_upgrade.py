@@ -106,7 +106,7 @@ FORMER_TABLES = sorted(path.stem for path in V0_1.glob("*.sql"))
 
 def make_old(location: Location, span: list[date], wrong: tuple[str, ...]) -> None:
     """Makes of the data folder what version 0.1 left of it: other columns, and a build log without fingerprints."""
-    new, old = location.warehouse.with_name("new.duckdb"), location.warehouse
+    new, old = location.places.file.with_name("new.duckdb"), location.places.file
     old.rename(new)
     with duckdb.connect(old) as connection:
         connection.execute(f"ATTACH '{new}' AS new (READ_ONLY)")
@@ -136,18 +136,18 @@ def test_a_data_folder_of_version_0_1_is_brought_up_to_date_by_the_sensors(
     landed: Location, script: Script, span: list[date], wrong: str
 ) -> None:
     make_old(landed, span, WRONG[wrong])
-    assert "app_id" not in dict(columns(landed.warehouse, "room_usage"))
+    assert "app_id" not in dict(columns(landed.places.file, "room_usage"))
 
     launched, reason = tick_until_done(landed, "landed_days")
     assert launched == [span]
     assert reason == f"the tables hold everything that landed, {COUNT} days"
-    assert_exact(landed.warehouse, all_records(span))
+    assert_exact(landed.places, all_records(span))
     for table in DAILY_TABLES:
-        assert columns(landed.warehouse, table.name) == [(column.name, column.type) for column in table.columns]
+        assert columns(landed.places.file, table.name) == [(column.name, column.type) for column in table.columns]
     for table in (ROOM_USAGE, CONFERENCE_USAGE):
-        in_files, in_table = exported(landed, table.name), read(landed.warehouse, table.name)
+        in_files, in_table = exported(landed, table.name), read(landed.places, table.name)
         assert in_order(without_people(table, in_files)) == in_order(without_people(table, in_table))
-    assert read(landed.warehouse, "check_findings") == []
+    assert read(landed.places, "check_findings") == []
     assert script.paths == [], "what landed is enough"
 
 
@@ -165,9 +165,9 @@ def test_an_up_to_date_folder_is_left_alone(landed: Location, script: Script, sp
 def test_a_deleted_warehouse_is_built_again_from_what_landed(
     landed: Location, script: Script, span: list[date]
 ) -> None:
-    landed.warehouse.unlink()
+    landed.places.file.unlink()
     assert tick_until_done(landed, "landed_days")[0] == [span]
-    assert_exact(landed.warehouse, all_records(span))
+    assert_exact(landed.places, all_records(span))
     assert script.paths == []
 
 
@@ -176,7 +176,7 @@ def test_days_that_another_statement_built_are_built_again_and_no_other_day(
 ) -> None:
     assert landed.definitions.resources
     warehouse = landed.definitions.resources["warehouse"].warehouse
-    with duckdb.connect(landed.warehouse) as connection:
+    with duckdb.connect(landed.places.file) as connection:
         connection.execute(
             "UPDATE build_log SET fingerprint = '0123456789ab' WHERE asset = 'room_usage' AND usage_date IN ?",
             [span[1:3]],
@@ -187,17 +187,17 @@ def test_days_that_another_statement_built_are_built_again_and_no_other_day(
     assert built == {table: {span[0], span[3]} if table == "room_usage" else set(span) for table in TABLES}
     assert tick_until_done(landed, "landed_days")[0] == [span[1:3]]
     assert all(set(days) == set(span) for days in warehouse.built_partitions().values())
-    by_day = {row["usage_date"]: row["connections"] for row in read(landed.warehouse, "room_usage") if row["app_id"]}
+    by_day = {row["usage_date"]: row["connections"] for row in read(landed.places, "room_usage") if row["app_id"]}
     assert by_day == {span[0]: 0, **dict.fromkeys(span[1:], 3)}
     assert script.paths == []
 
 
 def test_what_an_earlier_version_built_after_this_one_is_built_again(landed: Location, span: list[date]) -> None:
-    with duckdb.connect(landed.warehouse) as connection:
+    with duckdb.connect(landed.places.file) as connection:
         connection.execute("UPDATE room_usage SET participant_minutes = 99")
     leave_former_build_log(landed, span[:1])
     assert tick_until_done(landed, "landed_days")[0] == [span]
-    assert_exact(landed.warehouse, all_records(span))
+    assert_exact(landed.places, all_records(span))
     assert [path.name for path in (landed.data_dir / "built").iterdir()] == ["log"]
 
 
@@ -206,4 +206,4 @@ def test_a_run_that_died_half_way_through_an_upgrade_is_gone_on_with(landed: Loc
     assert landed.run(span[0], assets=TABLES).success
     assert requested(landed, "landed_days") == [span[1:]]
     tick_until_done(landed, "landed_days")
-    assert_exact(landed.warehouse, all_records(span))
+    assert_exact(landed.places, all_records(span))

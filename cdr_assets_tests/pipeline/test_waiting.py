@@ -31,14 +31,14 @@ def test_a_run_that_waits_for_the_warehouse_says_who_holds_it(
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         location = Location(scripted.definitions, instance, scripted.data_dir)
         run = Thread(target=location.run, args=(DAY,), daemon=True)
-        with held(location.warehouse, how) as holder:
+        with held(location.places.file, how) as holder:
             run.start()
             lines = waiting_lines(instance, run)
             assert location.materialized_days("room_usage") == set()
         run.join(PATIENCE_S)
         assert location.materialized_days("room_usage") == {str(DAY)}
     assert str(holder.pid) in lines[0]
-    assert str(location.warehouse) in lines[0]
+    assert str(location.places.file) in lines[0]
 
 
 def waiting_lines(instance: dg.DagsterInstance, run: Thread) -> list[str]:

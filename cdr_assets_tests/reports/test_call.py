@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from cdr_assets.cli import main
-from cdr_assets.data_folder import DataFolder
 from cdr_assets.reports.call import find_conferences, page
 from cdr_assets.sandbox.calls import Settings, records_of_day
+from cdr_assets.storage import Folder
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets_tests.expected import exported, read
@@ -59,7 +59,7 @@ class Parsed(HTMLParser):
 
 
 def html_of(folder: Path, conf_num: str, in_clear: bool = False) -> str:
-    people = PeopleInExports(DataFolder(folder).people_key, in_clear)
+    people = PeopleInExports(Folder(folder), in_clear)
     with Warehouse(folder / "cdr.duckdb").connect() as connection:
         return page(conf_num, find_conferences(connection, conf_num, people), people, is_sandbox=False)
 

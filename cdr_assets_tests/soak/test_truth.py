@@ -89,7 +89,7 @@ def foreign(folders: Folders) -> None:
 
 def lost(folders: Folders) -> None:
     for file in LandingZone(folders.data.root).files(DAYS[1]):
-        file.path.unlink()
+        Path(str(file.path)).unlink()
 
 
 def left(path: str) -> Callable[[Folders], None]:

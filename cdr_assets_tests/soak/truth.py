@@ -16,6 +16,7 @@ import zstandard
 
 from cdr_assets.data_folder import STATUS_FILE, DataFolder
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.storage import Readable
 from cdr_assets.warehouse import dictionary
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.table import Table
@@ -49,10 +50,11 @@ def landed_lines(data_dir: Path) -> Lines:
     return lines
 
 
-def read_lines(file: Path) -> list[bytes]:
+def read_lines(file: Readable) -> list[bytes]:
     """The records of one landed file."""
     with file.open("rb") as packed:
-        return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read().splitlines()
+        text = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read()
+        return [line for line in text.split(b"\n") if line]
 
 
 def check_landing_zone(landed: Lines, served: Lines, required: Mapping[date, Iterable[bytes]]) -> None:

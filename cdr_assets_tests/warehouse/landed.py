@@ -11,10 +11,11 @@ from pathlib import Path
 
 import zstandard
 
-from cdr_assets.landing.files import PERIOD, SUFFIX, file_name
+from cdr_assets.landing.files import PERIOD, file_name
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.tables import DAILY_TABLES
+from cdr_assets_tests.landing.places import name_in, put
 from cdr_assets_tests.reference import Record
 
 
@@ -65,18 +66,20 @@ class Landed:
 
 def land(folder: Path, name: str, records: Iterable[Record]) -> Path:
     path = folder / f"{name}.ndjson.zst"
-    path.write_bytes(zstandard.compress(b"".join(json.dumps(record).encode() + b"\n" for record in records)))
+    path.write_bytes(packed(records))
     return path
 
 
-def land_in(zone: LandingZone, day: date, request: int, records: Sequence[Record]) -> Path:
+def packed(records: Iterable[Record]) -> bytes:
+    return zstandard.compress(b"".join(json.dumps(record).encode() + b"\n" for record in records))
+
+
+def land_in(zone: LandingZone, day: date, request: int, records: Sequence[Record]) -> None:
     """Lands the records under the day, as the answer to the request with this number."""
     ids = {record["cdr_id"] for record in records}
     sent_at = datetime(2026, 11, 20, tzinfo=timezone.utc) + timedelta(hours=request)
-    name = file_name(request, sent_at, PERIOD, len(records), len(ids), "0123abcd").removesuffix(SUFFIX)
-    folder = zone.landing / f"usage_date={day}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return land(folder, name, records)
+    name = file_name(request, sent_at, PERIOD, len(records), len(ids), "0123abcd")
+    put(zone, name_in(day, name), packed(records))
 
 
 def build(warehouse: Warehouse, day: date, files: Sequence[Path]) -> None:

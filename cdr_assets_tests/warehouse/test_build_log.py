@@ -26,6 +26,7 @@ from cdr_assets.warehouse.table import Inputs, LandedFiles, Rebuilt, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
 from cdr_assets_tests.expected import TABLES, assert_exact, assert_exports_are_the_tables, read
 from cdr_assets_tests.holding import QUEUES, held
+from cdr_assets_tests.places import places
 from cdr_assets_tests.reference import Record
 from cdr_assets_tests.warehouse.landed import Landed, build, land
 
@@ -132,8 +133,8 @@ def test_a_build_that_is_killed_at_any_operation_on_a_file_is_gone_on_with_by_wh
         left.append(due(warehouse, files, KILLED))
         build_days(warehouse, left[-1], files, KILLED)
         assert due(warehouse, files, KILLED) == [], fatal
-        assert_exact(warehouse.path, everything(AFTER))
-        assert_exports_are_the_tables(folder)
+        assert_exact(warehouse.places.file, everything(AFTER))
+        assert_exports_are_the_tables(places(folder))
     # The conference of both days is exported under the first one.
     assert [NEXT] in left
     assert [DAY, NEXT] in left
@@ -150,13 +151,13 @@ def test_what_is_committed_and_not_yet_exported_is_due(warehouse: Warehouse, tmp
     build_days(warehouse, [DAY], changed)
     with pytest.raises(IsADirectoryError):
         build_days(warehouse, [NEXT], changed)
-    assert [row["connections"] for row in read(warehouse.path, "room_usage") if row["usage_date"] == NEXT] == [2]
+    assert [row["connections"] for row in read(warehouse.places.file, "room_usage") if row["usage_date"] == NEXT] == [2]
     assert NEXT not in warehouse.built_partitions()["room_usage"]
     shutil.rmtree(in_the_way)
     assert due(warehouse, changed) == [NEXT]
     build_days(warehouse, [NEXT], changed)
     assert due(warehouse, changed) == []
-    assert_exports_are_the_tables(tmp_path)
+    assert_exports_are_the_tables(places(tmp_path))
 
 
 def test_an_acknowledgement_that_is_not_exported_makes_its_day_due(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_an_acknowledgement_that_is_not_exported_makes_its_day_due(warehouse: Wa
     assert due(warehouse, files) == [DAY]
     build_days(warehouse, [DAY], files)
     assert due(warehouse, files) == []
-    assert_exports_are_the_tables(tmp_path)
+    assert_exports_are_the_tables(places(tmp_path))
     assert duckdb.execute(f"SELECT acknowledged_at IS NOT NULL FROM '{exported}'").fetchall() == [(True,)]
 
 
@@ -212,7 +213,7 @@ def test_an_older_file_that_is_put_back_is_known_to_hold_what_it_held(
     old, new = landed(tmp_path, BEFORE), landed(tmp_path, AFTER)
     build_days(warehouse, BOTH, old)
     backup = tmp_path / "backup"
-    shutil.copy2(warehouse.path, backup)
+    shutil.copy2(warehouse.places.file, backup)
     build_days(warehouse, BOTH, new)
     assert due(warehouse, new) == []
     if killed:
@@ -221,28 +222,28 @@ def test_an_older_file_that_is_put_back_is_known_to_hold_what_it_held(
             "import duckdb, os, sys; connection = duckdb.connect(sys.argv[1]); "
             "connection.execute('UPDATE room_usage SET connections = 0'); os.kill(os.getpid(), 9)"
         )
-        subprocess.run([sys.executable, "-c", program, str(warehouse.path)])
-        assert warehouse.path.with_name("cdr.duckdb.wal").exists()
-    put_back(backup, warehouse.path)
+        subprocess.run([sys.executable, "-c", program, str(warehouse.places.file)])
+        assert warehouse.places.file.with_name("cdr.duckdb.wal").exists()
+    put_back(backup, warehouse.places.file)
     assert due(warehouse, new) == [DAY, NEXT]
     build_days(warehouse, due(warehouse, new), new)
     assert due(warehouse, new) == []
-    assert_exact(warehouse.path, everything(AFTER))
-    assert_exports_are_the_tables(tmp_path)
+    assert_exact(warehouse.places.file, everything(AFTER))
+    assert_exports_are_the_tables(places(tmp_path))
 
 
 def test_without_the_file_nothing_is_built(warehouse: Warehouse, tmp_path: Path) -> None:
     files = landed(tmp_path, BEFORE)
     build_days(warehouse, BOTH, files)
-    warehouse.path.unlink()
+    warehouse.places.file.unlink()
     assert warehouse.built_partitions() == {table: {} for table in TABLES}
-    assert not warehouse.path.exists(), "looking makes no file"
+    assert not warehouse.places.file.exists(), "looking makes no file"
 
 
 def test_what_another_program_does_to_the_log_counts(warehouse: Warehouse, tmp_path: Path) -> None:
     files = landed(tmp_path, BEFORE)
     build_days(warehouse, BOTH, files)
-    with duckdb.connect(warehouse.path) as connection:
+    with duckdb.connect(warehouse.places.file) as connection:
         connection.execute("DELETE FROM build_log WHERE usage_date = ? AND asset = 'room_usage'", [NEXT])
     assert due(warehouse, files) == [NEXT]
 
@@ -250,7 +251,7 @@ def test_what_another_program_does_to_the_log_counts(warehouse: Warehouse, tmp_p
 def test_a_table_that_was_dropped_is_not_built(warehouse: Warehouse, tmp_path: Path) -> None:
     files = landed(tmp_path, BEFORE)
     build_days(warehouse, BOTH, files)
-    with duckdb.connect(warehouse.path) as connection:
+    with duckdb.connect(warehouse.places.file) as connection:
         connection.execute("DROP TABLE room_usage")
     assert {table: bool(days) for table, days in warehouse.built_partitions().items()} == {
         table: table != "room_usage" for table in TABLES
@@ -285,7 +286,7 @@ def test_a_damaged_export_makes_its_day_due_and_is_written_again(
     assert due(warehouse, files) == [DAY]
     build_days(warehouse, [DAY], files)
     assert due(warehouse, files) == []
-    assert_exports_are_the_tables(tmp_path)
+    assert_exports_are_the_tables(places(tmp_path))
 
 
 def test_findings_in_a_file_that_is_of_no_finding_make_their_day_due(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_findings_in_a_file_that_is_of_no_finding_make_their_day_due(warehouse: 
     shutil.copy2(folder / f"{DAY}.parquet", folder / f"{NEXT}.parquet")
     assert due(warehouse, files) == [NEXT]
     build_days(warehouse, [NEXT], files)
-    assert_exports_are_the_tables(tmp_path)
+    assert_exports_are_the_tables(places(tmp_path))
 
 
 def test_a_current_day_whose_export_is_damaged_is_not_left_alone(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -362,7 +363,7 @@ def test_other_days_that_a_build_makes_due_are_due_before_it_commits(warehouse: 
 def test_the_copy_is_read_without_opening_the_file(warehouse: Warehouse, tmp_path: Path) -> None:
     files = landed(tmp_path, BEFORE)
     build_days(warehouse, BOTH, files)
-    with held(warehouse.path, QUEUES):
+    with held(warehouse.places.file, QUEUES):
         assert due(warehouse, files) == []
     with warehouse.connect() as connection:
         assert due(warehouse, files) == [], "it is open"
@@ -373,8 +374,8 @@ def test_the_copy_is_read_without_opening_the_file(warehouse: Warehouse, tmp_pat
 def test_a_file_that_is_in_use_and_was_changed_is_waited_for_a_moment(warehouse: Warehouse, tmp_path: Path) -> None:
     files = landed(tmp_path, BEFORE)
     build_days(warehouse, BOTH, files)
-    os.utime(warehouse.path)
-    with held(warehouse.path, QUEUES), pytest.raises(WarehouseBusy):
+    os.utime(warehouse.places.file)
+    with held(warehouse.places.file, QUEUES), pytest.raises(WarehouseBusy):
         warehouse.built_days()
     assert due(warehouse, files) == []
 
@@ -398,7 +399,7 @@ def test_a_damaged_copy_does_not_count(warehouse: Warehouse, tmp_path: Path, dam
     copy.write_text(damage(copy.read_text()))
     assert due(warehouse, files) == []
     build_days(warehouse, [DAY], files)
-    with held(warehouse.path, QUEUES):
+    with held(warehouse.places.file, QUEUES):
         assert due(warehouse, files) == [], "it was written anew"
 
 
@@ -407,7 +408,7 @@ def test_a_copy_that_cannot_be_written_stops_nothing(warehouse: Warehouse, tmp_p
     files = landed(tmp_path, BEFORE)
     build_days(warehouse, BOTH, files)
     assert due(warehouse, files) == []
-    assert_exact(warehouse.path, everything(BEFORE))
+    assert_exact(warehouse.places.file, everything(BEFORE))
 
 
 def test_a_commit_that_is_not_in_the_copy_is_not_hidden_by_a_later_one(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -442,14 +443,14 @@ def test_the_copy_does_not_grow_without_end(warehouse: Warehouse, tmp_path: Path
 def test_an_entry_says_when_it_was_built(warehouse: Warehouse, tmp_path: Path) -> None:
     began = datetime.now(timezone.utc).replace(tzinfo=None)
     build(warehouse, DAY, [land(tmp_path, "1", [call("a", DAY)])])
-    built_at = [row["built_at"] for row in read(warehouse.path, "build_log")]
+    built_at = [row["built_at"] for row in read(warehouse.places.file, "build_log")]
     assert len(built_at) == len(DAILY_TABLES)
     assert all(began <= moment <= datetime.now(timezone.utc).replace(tzinfo=None) for moment in built_at)
 
 
 def test_the_log_names_the_table_and_not_its_checks(warehouse: Warehouse, tmp_path: Path) -> None:
     build(warehouse, DAY, [land(tmp_path, "1", [call("a", DAY)])])
-    by_asset = {row["asset"]: row for row in read(warehouse.path, "build_log")}
+    by_asset = {row["asset"]: row for row in read(warehouse.places.file, "build_log")}
     # Behind the fingerprint of a table with people is how its export shows them.
     assert {asset: row["fingerprint"].partition("-")[0] for asset, row in by_asset.items()} == {
         table.name: table.fingerprint for table in DAILY_TABLES

@@ -15,6 +15,7 @@ from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import look
 from cdr_assets.warehouse.partitions import portions
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
+from cdr_assets_tests.places import places
 from cdr_assets_tests.reference import Record
 from cdr_assets_tests.warehouse.landed import Landed, build, land
 
@@ -33,7 +34,7 @@ def record(cdr_id: str, day: date, conf_num: str | None) -> Record:
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """Ten days, each with a conference of its own, a record without one, and a part of a conference over three days."""
     folder = tmp_path_factory.mktemp("warehouse")
-    warehouse = Warehouse(folder / "cdr.duckdb")
+    warehouse = Warehouse(places(folder))
     for number, day in enumerate(DAYS):
         records = [record(f"alone-{day}", day, f"{ALONE}-{number}"), record(f"nobody-{day}", day, NOBODY)]
         if 3 <= number <= 5:
@@ -252,8 +253,9 @@ BY_HAND = {
 }
 
 
+@pytest.mark.lake
 def test_a_table_that_was_changed_by_hand_is_red_until_it_is_built_again(tmp_path: Path) -> None:
-    warehouse, files = Warehouse(tmp_path / "cdr.duckdb"), [land(tmp_path, "1", [record("a", FIRST, "c")])]
+    warehouse, files = Warehouse(places(tmp_path)), [land(tmp_path, "1", [record("a", FIRST, "c")])]
     build(warehouse, FIRST, files)
     checks = {check: table for table in DAILY_TABLES[1:] for check in table.checks}
     assert {check.name for check in checks} == {*BY_HAND}

@@ -76,14 +76,14 @@ def test_attendance_names_clients_and_never_an_agent(
         call("7", "", ref="empty"),
     ]
     build(warehouse, DAY, [land(tmp_path, "1", records)])
-    assert {row["participant"]: row["client"] for row in read(warehouse.path, "attendance")} == {
+    assert {row["participant"]: row["client"] for row in read(warehouse.places.file, "attendance")} == {
         "one": AGENTS[FIREFOX],
         "several": AGENTS[FIREFOX],
         "unknown": None,
         "none": None,
         "empty": None,
     }
-    assert {row["user_agent"]: row["client"] for row in read(warehouse.path, "clients")} == {
+    assert {row["user_agent"]: row["client"] for row in read(warehouse.places.file, "clients")} == {
         FIREFOX: AGENTS[FIREFOX],
         SAFARI: AGENTS[SAFARI],
         UNKNOWN: None,
@@ -98,10 +98,10 @@ def test_an_agent_is_looked_up_once(warehouse: Warehouse, tmp_path: Path) -> Non
     after = DAY + timedelta(days=1)
     build(warehouse, after, [land(tmp_path, "2", [call("3", FIREFOX, after), call("4", SAFARI, after)])])
     build(warehouse, DAY, [land(tmp_path, "3", [call("1", FIREFOX), call("2", UNKNOWN)])])
-    assert sorted((row["user_agent"], row["client"]) for row in read(warehouse.path, "clients")) == sorted(
+    assert sorted((row["user_agent"], row["client"]) for row in read(warehouse.places.file, "clients")) == sorted(
         [(FIREFOX, "looked up before"), (UNKNOWN, "looked up before"), (SAFARI, AGENTS[SAFARI])]
     )
-    assert {row["participant"]: row["client"] for row in read(warehouse.path, "attendance")} == {
+    assert {row["participant"]: row["client"] for row in read(warehouse.places.file, "attendance")} == {
         "1": "looked up before",
         "2": "looked up before",
         "3": "looked up before",

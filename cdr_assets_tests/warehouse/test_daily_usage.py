@@ -14,8 +14,11 @@ from cdr_assets.warehouse.build import NO_FACTS, Warehouse
 from cdr_assets.warehouse.table import Facts
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import assert_exports_are_the_tables, in_order, read
+from cdr_assets_tests.places import places
 from cdr_assets_tests.reference import Record, Row, tables
 from cdr_assets_tests.warehouse.landed import Landed, land
+
+pytestmark = pytest.mark.lake
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + ONE_DAY
@@ -30,12 +33,12 @@ def call(cdr_id: str, entry: str, leave: str, day: date = DAY, ref: str = "one")
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "cdr.duckdb")
+    return Warehouse(places(tmp_path))
 
 
 def build(warehouse: Warehouse, *answers: tuple[date, list[Record]]) -> None:
     """Builds these days one after the other, each from its answer alone."""
-    folder = warehouse.path.parent
+    folder = warehouse.places.data_dir
     number = len([*folder.glob("*.zst")])
     files = [(day, land(folder, f"{number + place}", records)) for place, (day, records) in enumerate(answers)]
     with warehouse.connect() as connection:
@@ -44,13 +47,13 @@ def build(warehouse: Warehouse, *answers: tuple[date, list[Record]]) -> None:
 
 
 def by_day(warehouse: Warehouse) -> dict[date, Row]:
-    rows = read(warehouse.path, "daily_usage")
+    rows = read(warehouse.places, "daily_usage")
     assert len({row["usage_date"] for row in rows}) == len(rows)
     return {row["usage_date"]: row for row in rows}
 
 
 def reached(warehouse: Warehouse) -> set[tuple[date, date]]:
-    rows = [(row["usage_date"], row["reached_date"]) for row in read(warehouse.path, "reached_days")]
+    rows = [(row["usage_date"], row["reached_date"]) for row in read(warehouse.places, "reached_days")]
     assert len(rows) == len({*rows})
     return {*rows}
 
@@ -60,8 +63,8 @@ def assert_exact(warehouse: Warehouse) -> None:
     found = [
         {name: value for name, value in row.items() if name != "provisional"} for row in by_day(warehouse).values()
     ]
-    assert in_order(found) == in_order(tables.daily_usage(read(warehouse.path, "call_detail_records")))
-    assert_exports_are_the_tables(warehouse.path.parent)
+    assert in_order(found) == in_order(tables.daily_usage(read(warehouse.places, "call_detail_records")))
+    assert_exports_are_the_tables(warehouse.places)
 
 
 def test_a_day_that_only_a_connection_of_another_day_overlaps_has_a_row(warehouse: Warehouse) -> None:

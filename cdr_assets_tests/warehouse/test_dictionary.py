@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cdr_assets.storage import ReadableFolder
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.dictionary import FILE, dictionary, write_dictionary
 from cdr_assets.warehouse.tables import TABLES
@@ -75,12 +76,12 @@ def test_every_number_has_a_unit(table: object) -> None:
 def test_it_is_written_where_it_is_missing_or_damaged(tmp_path: Path, former: str | None) -> None:
     if former is not None:
         (tmp_path / FILE).write_bytes(former.encode("utf-8", "surrogateescape"))
-    write_dictionary(tmp_path)
+    write_dictionary(ReadableFolder(tmp_path))
     assert (tmp_path / FILE).read_text() == dictionary()
 
 
 def test_it_is_left_alone_where_it_is_right(tmp_path: Path) -> None:
-    write_dictionary(tmp_path)
+    write_dictionary(ReadableFolder(tmp_path))
     before = (tmp_path / FILE).stat().st_mtime_ns
-    write_dictionary(tmp_path)
+    write_dictionary(ReadableFolder(tmp_path))
     assert (tmp_path / FILE).stat().st_mtime_ns == before

@@ -104,7 +104,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 def export_a_day(tmp_path: Path, export_dir: Path | None) -> Warehouse:
     """Builds and exports a day with a finding, twice: also a file that is replaced has its permissions."""
-    warehouse = Warehouse(tmp_path / "data" / "cdr.duckdb", export_dir)
+    warehouse = Warehouse(tmp_path / "data" / "cdr.duckdb", export_dir or "")
     record = {"cdr_id": "a", "trans_date": f"{FIRST}T10:00:00Z", "room": {"room_id": "r", "duration": "an hour"}}
     for name in ("1", "2"):
         build(warehouse, FIRST, [land(tmp_path, name, [record])])
@@ -124,10 +124,10 @@ def test_exports_outside_can_be_read_by_others_and_the_data_folder_cannot(tmp_pa
         **{f"bi/cdr/{table}/{FIRST}.parquet": 0o644 for table in tables},
     }
     assert (tmp_path / "srv").stat().st_mode & 0o777 == 0o755
-    assert warehouse.path.parent.stat().st_mode & 0o777 == 0o700
-    own = modes(warehouse.path.parent)
+    assert warehouse.places.file.parent.stat().st_mode & 0o777 == 0o700
+    own = modes(warehouse.places.file.parent)
     assert own["cdr.duckdb"] == own["cdr.duckdb.lock"] == own["people.key"] == 0o600
-    assert not (warehouse.path.parent / "published").exists()
+    assert not (warehouse.places.file.parent / "published").exists()
 
 
 @pytest.mark.usefixtures("usual_umask")
@@ -143,7 +143,7 @@ def test_folders_of_somebody_else_keep_their_permissions(tmp_path: Path) -> None
 @pytest.mark.usefixtures("usual_umask")
 def test_exports_in_the_data_folder_are_behind_its_own_permissions(tmp_path: Path) -> None:
     warehouse = export_a_day(tmp_path, None)
-    assert warehouse.path.parent.stat().st_mode & 0o777 == 0o700
-    own = modes(warehouse.path.parent)
+    assert warehouse.places.file.parent.stat().st_mode & 0o777 == 0o700
+    own = modes(warehouse.places.file.parent)
     assert own["published"] == own["published/room_usage"] == 0o755
     assert own[f"published/room_usage/{FIRST}.parquet"] == 0o644

@@ -16,6 +16,7 @@ from cdr_assets.database import WarehouseError
 from cdr_assets.days import days_between
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.sandbox.calls import Settings, records_of_day
+from cdr_assets.storage import Folder, ReadableFolder
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.exports import write_export
 from cdr_assets.warehouse.people import PeopleInExports, people_key
@@ -142,7 +143,7 @@ def test_an_exported_change_says_no_more_than_that_a_field_changed_if_it_can_nam
                 {"day": str(DAY), "id": str(number), "field": field},
             )
         write_export(
-            connection, tmp_path / "out", RECORD_CHANGES, DAY, PeopleInExports(tmp_path / "people.key")
+            connection, ReadableFolder(tmp_path / "out"), RECORD_CHANGES, DAY, PeopleInExports(Folder(tmp_path))
         ).put_in_place()
     found = {[*FIELDS][int(row["cdr_id"])]: row for row in exported(tmp_path / "out", "record_changes")}
     assert {field: (row["field"], (row["before"], row["after"])) for field, row in found.items()} == {
@@ -267,18 +268,15 @@ def test_exports_show_people_only_while_somebody_chose_it(tmp_path: Path) -> Non
 
 
 def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    file = tmp_path / "people.key"
     former = os.umask(0)
     try:
-        (tmp_path / "people.new").write_text("of a process that was killed")
-        key = people_key(file)
+        key = people_key(Folder(tmp_path / "data"))
     finally:
         os.umask(former)
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == ["people.key"]
+    assert (tmp_path / "data" / "people.key").stat().st_mode & 0o777 == 0o600
     assert len(key) >= 32
-    assert people_key(file) == key
-    assert people_key(tmp_path / "other.key") != key
+    assert people_key(Folder(tmp_path / "data")) == key
+    assert people_key(Folder(tmp_path / "other")) != key
 
 
 def test_a_table_without_people_needs_no_key(tmp_path: Path) -> None:
@@ -292,7 +290,7 @@ def test_a_table_without_people_needs_no_key(tmp_path: Path) -> None:
 def test_a_damaged_key_is_an_error_that_names_the_file_and_changes_nothing(tmp_path: Path, content: bytes) -> None:
     warehouse, file = Warehouse(tmp_path / "cdr.duckdb"), tmp_path / "people.key"
     build(warehouse, DAY, [land(tmp_path, "1", CALLS[:1])])
-    attendance, before = tmp_path / "published" / "attendance", read(warehouse.path, "attendance")
+    attendance, before = tmp_path / "published" / "attendance", read(warehouse.places.file, "attendance")
     exported_before = {path.name: path.read_bytes() for path in attendance.iterdir()}
     file.write_bytes(content)
     warehouse = Warehouse(tmp_path / "cdr.duckdb")
@@ -300,6 +298,6 @@ def test_a_damaged_key_is_an_error_that_names_the_file_and_changes_nothing(tmp_p
         build(warehouse, DAY, [land(tmp_path, "2", CALLS)])
     assert str(file) in str(error.value)
     assert file.read_bytes() == content, "the former key may come back"
-    assert read(warehouse.path, "attendance") == before
+    assert read(warehouse.places.file, "attendance") == before
     assert {path.name: path.read_bytes() for path in attendance.iterdir()} == exported_before
     assert DAY not in warehouse.built_days()

@@ -83,7 +83,7 @@ def test_the_older_duckdb_reads_what_this_one_wrote(warehouse: Warehouse, tmp_pa
         "print(duckdb.connect(sys.argv[1], read_only=True).execute('SELECT room_id FROM room_usage').fetchall())"
     )
     said = subprocess.run(
-        [sys.executable, "-c", program, str(warehouse.path)],
+        [sys.executable, "-c", program, str(warehouse.places.file)],
         env={"PYTHONPATH": str(older)},
         capture_output=True,
         text=True,
@@ -93,10 +93,10 @@ def test_the_older_duckdb_reads_what_this_one_wrote(warehouse: Warehouse, tmp_pa
 
 
 def test_files_are_their_owners_alone_in_a_folder_that_others_can_read(warehouse: Warehouse) -> None:
-    warehouse.path.parent.mkdir(mode=0o755)
+    warehouse.places.file.parent.mkdir(mode=0o755)
     with warehouse.connect() as connection:
         connection.execute("INSERT INTO room_usage BY NAME SELECT 'r' AS room_id")
-        modes = {path.name: path.stat().st_mode & 0o777 for path in warehouse.path.parent.rglob("*")}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in warehouse.places.file.parent.rglob("*")}
     assert modes == {
         **dict.fromkeys(("cdr.duckdb", "cdr.duckdb.wal", "cdr.duckdb.lock", "log"), 0o600),
         "built": 0o700,
@@ -104,12 +104,12 @@ def test_files_are_their_owners_alone_in_a_folder_that_others_can_read(warehouse
 
 
 def test_a_file_that_others_could_read_is_its_owners_alone_once_it_was_opened(warehouse: Warehouse) -> None:
-    warehouse.path.parent.mkdir()
-    duckdb.connect(warehouse.path).close()
-    warehouse.path.chmod(0o644)
+    warehouse.places.file.parent.mkdir()
+    duckdb.connect(warehouse.places.file).close()
+    warehouse.places.file.chmod(0o644)
     with warehouse.connect():
         pass
-    assert warehouse.path.stat().st_mode & 0o777 == 0o600
+    assert warehouse.places.file.stat().st_mode & 0o777 == 0o600
 
 
 # Fingerprints

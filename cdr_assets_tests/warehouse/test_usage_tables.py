@@ -13,12 +13,14 @@ import pytest
 from cdr_assets.database import Connection
 from cdr_assets.days import DAY, days_between
 from cdr_assets.landing.zone import LandingZone
+from cdr_assets.places import Places
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.rooms import RoomsFile
 from cdr_assets.warehouse.table import Facts
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import read
+from cdr_assets_tests.places import places
 from cdr_assets_tests.reference import Record, Row, tables
 from cdr_assets_tests.reference.hostile import ROOMS, hostile_days, rooms_csv
 from cdr_assets_tests.warehouse.landed import land_in
@@ -55,7 +57,7 @@ CASES = {
 SANDBOX = "the sandbox's month"
 
 
-@pytest.fixture(scope="module", params=[0, 1, SANDBOX])
+@pytest.fixture(scope="module", params=[pytest.param(0, marks=pytest.mark.lake), 1, SANDBOX])
 def days(request: pytest.FixtureRequest) -> dict[date, list[Record]]:
     """The hostile records of a seed, or a month of the sandbox."""
     if request.param != SANDBOX:
@@ -65,7 +67,7 @@ def days(request: pytest.FixtureRequest) -> dict[date, list[Record]]:
 
 
 @pytest.fixture(scope="module")
-def warehouse(days: dict[date, list[Record]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warehouse(days: dict[date, list[Record]], tmp_path_factory: pytest.TempPathFactory) -> Places:
     """A warehouse with these records."""
     folder, rng = tmp_path_factory.mktemp("warehouse"), Random(len(days))
     # A month costs more than the days of a seed, so it has fewer versions.
@@ -75,11 +77,11 @@ def warehouse(days: dict[date, list[Record]], tmp_path_factory: pytest.TempPathF
 
 def build_in_any_order(
     folder: Path, days: dict[date, list[Record]], older: Sequence[tuple[date, list[Record]]], rng: Random
-) -> Path:
+) -> Places:
     """Lands the days and older versions of some records, builds days in between, and at last all that are due."""
     (folder / "rooms.csv").write_bytes(rooms_csv())
     facts = Facts(RoomsFile(folder / "rooms.csv"), is_provisional=lambda day: False)
-    zone, warehouse = LandingZone(folder), Warehouse(folder / "cdr.duckdb", facts=facts)
+    zone, warehouse = LandingZone(places(folder)), Warehouse(places(folder), facts=facts)
     answers = [(day, NEWEST + number, records) for number, (day, records) in enumerate(days.items())]
     answers += [(day, OLDER + number, records) for number, (day, records) in enumerate(older)]
     built: dict[date, str] = {}
@@ -98,7 +100,7 @@ def build_in_any_order(
                 build(warehouse, connection, zone, together, built)
         else:
             raise AssertionError("days are due for ever")
-    return warehouse.path
+    return warehouse.places
 
 
 def older_versions(days: dict[date, list[Record]], rng: Random) -> Iterator[tuple[date, list[Record]]]:
@@ -123,7 +125,7 @@ def build(
         built.pop(other, None)
 
 
-def test_of_each_record_the_newest_version_is_there(warehouse: Path, days: dict[date, list[Record]]) -> None:
+def test_of_each_record_the_newest_version_is_there(warehouse: Places, days: dict[date, list[Record]]) -> None:
     found = [(row["usage_date"], row["cdr_id"], row["conf_num"]) for row in read(warehouse, "call_detail_records")]
     assert sorted(found, key=repr) == sorted(
         ((day, each["cdr_id"], each.get("conf_num")) for day, records in days.items() for each in records), key=repr
@@ -131,7 +133,7 @@ def test_of_each_record_the_newest_version_is_there(warehouse: Path, days: dict[
 
 
 @pytest.mark.parametrize("table", CASES)
-def test_each_column_is_what_plain_python_computes(warehouse: Path, table: str) -> None:
+def test_each_column_is_what_plain_python_computes(warehouse: Places, table: str) -> None:
     case = CASES[table]
     expected = by_key(case, case.compute(read(warehouse, "call_detail_records")))
     found = by_key(case, read(warehouse, table))

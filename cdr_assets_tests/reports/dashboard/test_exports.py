@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cdr_assets.reports.dashboard.exports import Exports, UnreadableExports
+from cdr_assets.storage import ReadableFolder
 from cdr_assets_tests.expected import read
 from cdr_assets_tests.reports.dashboard.shown import DAYS, WHOLE
 
@@ -24,7 +25,7 @@ class ReplacedMeanwhile(Exports):
     """The whole file takes the place of a part of it after the first try, as if a run had been writing it."""
 
     def __init__(self, folder: Path, file: Path) -> None:
-        super().__init__(folder)
+        super().__init__(ReadableFolder(folder))
         self.file, self.whole, self.asked = file, file.read_bytes(), 0
         file.write_bytes(self.whole[:-100])
 
@@ -48,16 +49,16 @@ def test_a_file_that_stays_damaged_is_named_with_what_to_do(exports: Path) -> No
     file = exports / "daily_usage" / f"{DAYS[3]}.parquet"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UnreadableExports, match=rf"{file.name}.*Materialize"):
-        minutes(Exports(exports))
+        minutes(Exports(ReadableFolder(exports)))
 
 
 def test_a_table_without_a_file_has_no_rows(exports: Path) -> None:
     shutil.rmtree(exports / "daily_usage")
-    assert Exports(exports).query("days", WHOLE).empty
+    assert Exports(ReadableFolder(exports)).query("days", WHOLE).empty
 
 
 def test_every_query_keeps_the_metadata_of_files_and_reads_times_as_utc(folder: Path) -> None:
-    exports = Exports(folder / "published")
+    exports = Exports(ReadableFolder(folder / "published"))
     # Each query uses a new connection, and a setting of another connection does not apply to it.
     with exports._views("", None) as connection:
         set_to = connection.execute("SELECT current_setting('parquet_metadata_cache'), current_setting('TimeZone')")

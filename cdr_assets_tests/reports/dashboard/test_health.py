@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from cdr_assets.days import DAY, utc_now
 from cdr_assets.reports.dashboard.status import read_status
+from cdr_assets.storage import ReadableFolder
 from cdr_assets_tests.expected import read
 from cdr_assets_tests.reports.dashboard.shown import DAYS, WHOLE, show
 
@@ -168,7 +169,7 @@ def test_an_old_status_says_that_the_service_does_not_run(copied: Path, monkeypa
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff"], ids=range(6))
 def test_a_damaged_status_is_none(text: bytes, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (copied / "published" / "status.json").write_bytes(text)
-    assert read_status(copied / "published") is None
+    assert read_status(ReadableFolder(copied / "published")) is None
     if text == b"{":
         assert "cdr-assets serve" in show(monkeypatch, copied, "health").info[0].value
 
@@ -190,11 +191,11 @@ ODD: list[object] = [
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_what_the_status_says_in_another_shape_is_not_known(odd: object, copied: Path) -> None:
     write(copied, dict.fromkeys(status(), odd))
-    found = read_status(copied / "published")
+    found = read_status(ReadableFolder(copied / "published"))
     assert found is not None
     assert (found.written_at, found.ui_url, found.free_bytes) == (None, None, None)
     write(copied, {"days": dict.fromkeys(("complete", "failed"), odd)})
-    found = read_status(copied / "published")
+    found = read_status(ReadableFolder(copied / "published"))
     assert found is not None
     assert (found.count("complete"), found.last_day) == (0, None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cdr_assets.landing.drafts import write_in_one_step
+from cdr_assets.drafts import write_in_one_step
 from cdr_assets.landing.zone import LandingZone
 
 DAY = date(2026, 11, 2)
@@ -24,7 +24,7 @@ NOTE = """
 import os, sys
 from datetime import date, datetime
 from pathlib import Path
-from cdr_assets.landing.drafts import write_in_one_step
+from cdr_assets.drafts import write_in_one_step
 from cdr_assets.landing.zone import LandingZone
 
 replace = os.replace
@@ -59,21 +59,19 @@ def test_what_a_killed_process_left_is_removed_when_the_next_answer_comes(tmp_pa
         process.send_signal(signal.SIGKILL)
     assert len(files(tmp_path)) == 1
     zone = LandingZone(tmp_path)
-    with zone.staging([DAY]):
-        pass
-    assert files(tmp_path) == set()
+    assert zone.next_request() == 1
+    assert files(tmp_path) == {".requests"}
     assert zone.asked(DAY) is None
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     zone = LandingZone(tmp_path)
     with noting(tmp_path) as process:
-        with zone.staging([DAY]):
-            pass
+        assert zone.next_request() == 1
         process.communicate("\n")
     assert process.returncode == 0
     assert zone.asked(DAY) == NOON
-    assert files(tmp_path) == {".asked"}
+    assert files(tmp_path) == {".asked", ".requests"}
 
 
 def test_a_note_that_was_swept_before_it_was_locked_is_written_again(

@@ -1,0 +1,133 @@
+"""A month of calls, and hostile records among them, that two Celery workers fetch and build."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from datetime import date, datetime, time, timezone
+from pathlib import Path
+from random import Random
+from unittest.mock import patch
+
+import dagster as dg
+import pytest
+import requests
+from dagster import DagsterRunStatus, RunsFilter
+
+from cdr_assets.days import DAY
+from cdr_assets.landing.zone import LandingZone
+from cdr_assets.pipeline.live_run import RANGE_END_TAG, RANGE_START_TAG
+from cdr_assets.pipeline.project_runs import IN_FLIGHT
+from cdr_assets.places import Places
+from cdr_assets.processes import console_script
+from cdr_assets.sandbox.server import Sandbox
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets_tests.location import Script
+from cdr_assets_tests.reference import Record, hostile, utc_day
+from cdr_assets_tests.scale.cluster import MODULE, Cluster, cluster
+from cdr_assets_tests.scale.worlds import build_until_done, differences, restated
+
+MONTH = 31
+SEED = 0
+"""One of those whose records have conferences of 40 days."""
+PATIENCE_S = 900.0
+
+
+def hostile_records(last: date) -> dict[date, list[Record]]:
+    """Hostile records of the days up to `last`."""
+    shift = datetime.combine(last, time()) - datetime.combine(max(hostile.hostile_days(SEED)), time())
+    with patch.object(hostile, "FIRST", hostile.FIRST + shift):
+        return hostile.hostile_days(SEED)
+
+
+def calls(sandbox: Sandbox, day: date) -> list[Record]:
+    """What the sandbox answers for the day."""
+    answer = requests.get(
+        f"{sandbox.base_url}/cdr/period/{day}/{day}",
+        auth=(sandbox.settings.app_id, sandbox.settings.app_key),
+        timeout=60,
+    )
+    records: list[Record] = answer.json()["cdr"]
+    return records
+
+
+@pytest.mark.timeout(2 * PATIENCE_S + 300)
+def test_two_workers_build_what_one_process_builds(
+    tmp_path: Path, postgres: str, sandbox: Sandbox, script: Script
+) -> None:
+    yesterday = datetime.now(timezone.utc).date() - DAY
+    days = hostile_records(yesterday)
+    for number in range(MONTH):
+        days[yesterday - number * DAY] += calls(sandbox, yesterday - number * DAY)
+    assert sum(map(len, days.values())) > 1000
+    for day, records in days.items():
+        script.holds(day, *records)
+    settings = {
+        "CDR_START_DATE": str(min(days)),
+        "CDR_DAYS_A_RUN": "12",
+        "CDR_TICK_SECONDS": "5",
+        "CDR_SETTLE_MINUTES": "0",
+        "CDR_SETTLING_DAYS": "0",
+        "CDR_OPEN_DAY_MINUTES": "0",
+    }
+    # The sensors leave one run for the day that is open.
+    with cluster(tmp_path, {**script.environment, **settings}, postgres, workers=3) as machines:
+        with machines.instance() as instance:
+            machines.start_daemon()
+            for name in ("w1", "w2"):
+                machines.start_worker(name)
+            wait_until_all_is_built(machines, instance, set(days))
+            for day, records in changed(days).items():
+                script.holds(day, *records)
+            middle = min(days) + (max(days) - min(days)) // 2
+            for ends in ((min(days), middle), (middle + DAY, max(days))):
+                tags = dict(zip((RANGE_START_TAG, RANGE_END_TAG), map(str, ends), strict=True))
+                launch = ("dagster", "job", "launch", "-m", MODULE, "-j", "daily_cdr", "--tags", json.dumps(tags))
+                machines.run(console_script(*launch))
+            wait_until_all_is_built(machines, instance, set(days))
+            done = {each.tags["dagster-celery/task_id"] for each in instance.get_runs()}
+            assert len(done) >= len(days) / 12
+        lake = Places.from_environment(machines.environment)
+        plain = copy_of_landing(lake, tmp_path / "plain")
+        with patch.dict("os.environ", machines.environment):
+            assert differences(lake, plain) == []
+
+
+def changed(days: dict[date, list[Record]]) -> dict[date, list[Record]]:
+    """The days with every sixth record restated, or moved by up to three days within them."""
+    rng, now = Random(SEED), defaultdict[date, list[Record]](list)
+    for day in sorted(days):
+        for record in days[day]:
+            if rng.random() < 1 / 6:
+                other = restated(rng, record, 0)
+                record = other if utc_day(other) in days else record
+            now[utc_day(record)].append(record)
+    return {day: now[day] for day in days}
+
+
+def wait_until_all_is_built(machines: Cluster, instance: dg.DagsterInstance, days: set[date]) -> None:
+    zone = LandingZone(Places.from_environment(machines.environment))
+    warehouse = Warehouse(Places.from_environment(machines.environment))
+
+    def is_built() -> bool:
+        if instance.get_runs_count(RunsFilter(statuses=IN_FLIGHT)):
+            return False
+        landed, built = zone.days(), warehouse.built_days()
+        return set(landed) >= days and all(built.get(day) == version for day, version in landed.items())
+
+    machines.wait(is_built, PATIENCE_S, every_s=1)
+    failed = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.FAILURE]))
+    assert not failed, [run.run_id for run in failed]
+
+
+def copy_of_landing(places: Places, folder: Path) -> Path:
+    """A DuckDB file that one process builds from the same landed records, in a folder. Returns its path."""
+    for file in places.storage.files("landing"):
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file.path.open("rb") as landed, path.open("wb") as copy:
+            shutil.copyfileobj(landed, copy)
+    zone, plain = LandingZone(folder), folder / "cdr.duckdb"
+    build_until_done(Warehouse(plain), zone, sorted(zone.days()))
+    return plain
