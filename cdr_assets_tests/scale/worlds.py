@@ -33,7 +33,7 @@ from cdr_assets_tests.reference.hostile import hostile_days
 SOME_TABLES = (CALL_DETAIL_RECORDS, ROOM_USAGE, CONFERENCE_USAGE, ATTENDANCE)
 """Those whose rows move between days and conferences, and one that is summed from them."""
 
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 DAYS_AT_ONCE = 4
 
 PARTLY = {"build_log": "SELECT * EXCLUDE (built_at, export_size, export_mtime_ns)"}
