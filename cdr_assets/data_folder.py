@@ -39,10 +39,6 @@ class DataFolder:
         return self.root / "landing"
 
     @property
-    def quarantine(self) -> Path:
-        return self.root / "quarantine"
-
-    @property
     def exports(self) -> Path:
         return self.root / "published"
 
@@ -66,14 +62,6 @@ class DataFolder:
     @property
     def scratch(self) -> Path:
         return self.root / "scratch"
-
-    @property
-    def people_key(self) -> Path:
-        return self.root / "people.key"
-
-    @property
-    def account(self) -> Path:
-        return self.root / "account"
 
 
 class DiskUsage(NamedTuple):

@@ -37,22 +37,22 @@ def code_location(environ: Mapping[str, str]) -> dg.Definitions:
             app_id=settings.app_id,
             app_key=settings.app_key,
             base_url=settings.base_url,
-            data_dir=str(settings.data_dir),
+            data_dir=str(settings.places.data_dir),
             lake=settings.lake,
             requests_per_minute=settings.requests_per_minute,
         ),
         "landing": LandingResource(
-            data_dir=str(settings.data_dir), lake=settings.lake, landing=settings.places.landing
+            data_dir=str(settings.places.data_dir), lake=settings.lake, landing=settings.places.landing
         ),
         "live_run": LiveRun(
-            data_dir=str(settings.data_dir),
+            data_dir=str(settings.places.data_dir),
             lake=settings.lake,
             enablex=settings.enablex,
             dashboard_url=settings.dashboard_url,
         ),
         "warehouse": WarehouseResource(
             database=settings.lake or settings.places.warehouse,
-            data_dir=str(settings.data_dir),
+            data_dir=str(settings.places.data_dir),
             landing=settings.places.landing,
             export_dir=settings.export_dir,
             rooms_file=str(settings.rooms_file or ""),

@@ -1,7 +1,7 @@
 """What several machines share besides the tables: locks, and a few small values, in the Postgres server of the lake.
 
-A lock is an advisory lock of a connection of its own, so it is free as soon as its holder is dead: the server ends the
-connection. The small values are in the schema `cdr_assets`, next to the tables of the lake's catalogue.
+Each lock is an advisory lock on its own connection. When its holder dies, the server ends the connection, and the lock
+is free. The small values are in the schema `cdr_assets`, next to the tables of the lake's catalogue.
 
     PostgresError           the server cannot be reached, or refuses what is asked
     └── LockLost            the connection that holds a lock broke, so somebody else may hold it now

@@ -77,7 +77,6 @@ class Settings:
     base_url: str
     enablex: str
     """Which EnableX this is, for people: its host, or "sandbox"."""
-    data_dir: Path
     places: Places
     """Where everything is kept."""
     lake: str
@@ -136,7 +135,6 @@ class Settings:
             base_url=base_url,
             # A sandbox gives its own URL there, so what a stopped one left in a shell does no harm.
             enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else host_of(base_url),
-            data_dir=places.data_dir,
             places=places,
             lake=secret("CDR_WAREHOUSE") if places.is_lake else "",
             export_dir=places.export_place(environ.get("CDR_EXPORT_DIR")),

@@ -103,8 +103,8 @@ class Storage(Protocol):
         """The mark that a local file will have once it is put, as far as can be told before."""
 
     def put(self, file: Path, name: str) -> Stored:
-        """Moves a local file to its name, whole or not at all, in the place of a former one. Its content is on the
-        disk already, if it must be."""
+        """Moves a local file to its name, whole or not at all. It replaces an older one. The caller has flushed it to
+        the disk if that matters."""
 
     def delete(self, name: str) -> None:
         """Removes a file, if there is one."""

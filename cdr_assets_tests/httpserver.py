@@ -40,13 +40,20 @@ def serving(*script: Answer) -> Iterator[Server]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         server = Server(f"http://127.0.0.1:{http.server_port}")
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+        with on_a_thread(http):
             yield server
-        finally:
-            http.shutdown()
-            thread.join()
+
+
+@contextmanager
+def on_a_thread(http: ThreadingHTTPServer) -> Iterator[None]:
+    """The server answers inside the `with`."""
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        http.shutdown()
+        thread.join()
 
 
 def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

@@ -35,7 +35,7 @@ WHOLE = [name for name, (kind, _, _) in RANGES.items() if kind == "whole number"
 def test_without_an_environment_the_settings_are_the_documented_ones() -> None:
     settings = Settings.read({})
     assert settings.base_url == BASE_URL
-    assert settings.data_dir == Path.cwd() / "data"
+    assert settings.places.data_dir == Path.cwd() / "data"
     assert settings.export_dir == str(Path.cwd() / "data" / "published")
     assert settings.start_date == date(2025, 1, 1)
     assert (settings.fetch_delay, settings.lookback_days) == (timedelta(hours=1), 3)
@@ -93,7 +93,6 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         app_key="",
         base_url="https://enablex.example",
         enablex="enablex.example",
-        data_dir=Path("/srv/cdr"),
         places=Places(Path("/srv/cdr"), "/srv/cdr/cdr.duckdb", "/srv/cdr"),
         lake="",
         export_dir="/srv/exports",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from cdr_assets_tests.httpserver import on_a_thread
 
 
 @dataclass
@@ -37,10 +38,5 @@ def listening(webhook: Webhook) -> Iterator[None]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         webhook.url = f"http://127.0.0.1:{http.server_port}/services/{SECRET}"
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+        with on_a_thread(http):
             yield
-        finally:
-            http.shutdown()
-            thread.join()

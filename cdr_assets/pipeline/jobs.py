@@ -220,9 +220,10 @@ def lake_upkeep() -> dg.JobDefinition:
             }
         )
 
-    description = "Merges small files of the lake, and removes those that nobody reads any more. Builds wait for it."
-    return dg.GraphDefinition("lake_upkeep_graph", node_defs=[op], description=description).to_job(
-        "lake_upkeep", description=description
+    return _job(
+        op,
+        None,
+        "Merges small files of the lake, and removes those that nobody reads any more. Builds wait for it.",
     )
 
 
@@ -238,9 +239,11 @@ def every_night(upkeep: dg.JobDefinition) -> dg.ScheduleDefinition:
     )
 
 
-def _job(op: dg.OpDefinition, config: type[dg.Config], description: str) -> dg.JobDefinition:
+def _job(op: dg.OpDefinition, config: type[dg.Config] | None, description: str) -> dg.JobDefinition:
     # The graph has a name of its own, since the op has the job's.
     graph = dg.GraphDefinition(f"{op.name}_graph", node_defs=[op], description=description)
+    if config is None:
+        return graph.to_job(op.name, description=description)
     # Shown in the launchpad, to be filled in. An optional field that stays empty counts as not given.
     blank = {name: False if field.annotation is bool else "" for name, field in config.model_fields.items()}
     return graph.to_job(op.name, description=description, config={"ops": {op.name: {"config": blank}}})

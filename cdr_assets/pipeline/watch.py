@@ -53,7 +53,7 @@ class Watch:
             Limits(settings.alert_minutes, settings.alert_change, settings.alert_disk_gb),
             settings.alert_digest_hour,
             settings.lookback_days,
-            settings.data_dir,
+            settings.places.data_dir,
             settings.ui_url,
             settings.dashboard_url,
         )

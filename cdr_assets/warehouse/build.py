@@ -89,8 +89,8 @@ class Warehouse:
     @contextmanager
     def reading(self, patience_s: float | None = None) -> Iterator[Connection]:
         """A connection for reading. One to a lake waits for nobody; a file can be opened by one process alone."""
-        if isinstance(self._database, Lake):
-            with self._database.read() as connection:
+        if self.lake:
+            with self.lake.read() as connection:
                 connection.execute(read_sql("macros"))
                 yield connection
         else:
@@ -261,8 +261,10 @@ class Warehouse:
         """
         if not self.exists():
             return {table.name: {} for table in tables}
-        if isinstance(self._database, Lake):
-            return self._built_in_lake(self._database, tables)
+        if self.lake:
+            # If others write meanwhile, an export is newer than its entry, and its day is due.
+            with self.lake.read() as connection:
+                return self._in_place(build_log.entries(connection), self._exported_files(), tables)
         if copied := self._log_copy.read():
             found = self._in_place(copied.entries, self._exported_files(), tables)
             # Otherwise exports may be newer than the entries.
@@ -273,11 +275,6 @@ class Warehouse:
             if not self._log_copy.read():
                 self._log_copy.rewrite(entries)
             return self._in_place(entries, self._exported_files(), tables)
-
-    def _built_in_lake(self, lake: Lake, tables: Collection[Table]) -> dict[str, dict[date, str]]:
-        """As built_partitions. If others write meanwhile, an export is newer than its entry, and its day is due."""
-        with lake.read() as connection:
-            return self._in_place(build_log.entries(connection), self._exported_files(), tables)
 
     def built_days(self, tables: Collection[Table] = DAILY_TABLES) -> dict[date, str]:
         """The landing version of every day of which all `tables` are built from the same landing files.

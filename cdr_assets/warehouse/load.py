@@ -41,7 +41,7 @@ def load_records(connection: Connection, table: Table, days: Sequence[date], inp
     # A record that comes more than once needs the order of the lines, which takes time to keep.
     may_repeat = len(files) > 1 or files[0].has_repeats
     connection.execute("SET preserve_insertion_order = true" if may_repeat else "SET preserve_insertion_order = false")
-    # What a lake updates in the transaction that inserted it does not keep a row of its own.
+    # In a lake, rows that are inserted and updated in one transaction can get the same rowid.
     if may_repeat or is_lake(connection):
         run(connection, table.sql("loaded_records"))
         _type(connection, table, usage_date, files[loaded:], LOADED)
@@ -190,7 +190,7 @@ def _keep_newest_versions(
         run(connection, table.sql("changed_rows"), usage_date=usage_date)
         changed_days = {row["usage_date"] for row in run(connection, table.sql("days_of_changed_rows"))}
         if is_lake(connection):
-            # Rows that are updated in the transaction that inserted them share their rowid with others there.
+            # In a lake, rows that are inserted and updated in one transaction can get the same rowid.
             for statement in ("renewed_rows", "delete_changed"):
                 run(connection, table.sql(statement), usage_date=usage_date)
             run(connection, table.sql("insert_renewed"))

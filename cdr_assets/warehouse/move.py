@@ -45,8 +45,8 @@ def move(source: Places, target: Places, export_dir: str | None, say: Say) -> No
     with warehouse.connect() as connection:
         if build_log.entries(connection):
             raise WarehouseError(
-                f"the lake {target.shown_warehouse} has tables with rows already: name one in a database of its own in "
-                "CDR_WAREHOUSE"
+                f"the lake {target.shown_warehouse} has tables with rows already: set CDR_WAREHOUSE to a database that "
+                "no lake uses yet"
             )
     with Warehouse(source).connect():
         pass  # The tables have their present columns now.

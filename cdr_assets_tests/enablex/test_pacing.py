@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -19,9 +17,8 @@ from cdr_assets.enablex import pacing
 from cdr_assets.enablex.client import EnableX
 from cdr_assets.enablex.errors import Unavailable
 from cdr_assets.enablex.pacing import MAX_REST_S, SharedPace
+from cdr_assets_tests.enablex.together import EMPTY, assert_the_pace_is_kept
 from cdr_assets_tests.httpserver import Answer, answer, cut, serving
-
-EMPTY = b'{"result":"0","cdr":[]}'
 
 
 class Clock:
@@ -164,57 +161,10 @@ def counting(*script: Answer) -> Iterator[tuple[str, list[float]]]:
         yield server.url, came
 
 
-ASK = """
-import sys, threading
-from pathlib import Path
-from cdr_assets.enablex.client import EnableX
-from cdr_assets.enablex.pacing import SharedPace
-
-url, file, per_minute, threads, calls = sys.argv[1:]
-
-def ask():
-    client = EnableX("id", "key", url, pace=SharedPace(Path(file), float(per_minute)))
-    for _ in range(int(calls)):
-        for attempt in client.room("1"):
-            with attempt:
-                pass
-
-print("ready", flush=True)
-sys.stdin.read()
-asking = [threading.Thread(target=ask) for _ in range(int(threads))]
-for thread in asking:
-    thread.start()
-for thread in asking:
-    thread.join()
-"""
-
-PROCESSES, THREADS, CALLS = 4, 2, 3
-INTERVAL_S = 0.1
-
-
 def test_processes_and_threads_together_keep_the_pace(tmp_path: Path) -> None:
-    with counting(answer(EMPTY)) as (url, came):
-        command = [sys.executable, "-c", ASK, url, str(tmp_path / "pace"), str(60 / INTERVAL_S), str(THREADS)]
-        with ExitStack() as stack:
-            asking = [
-                stack.enter_context(
-                    subprocess.Popen([*command, str(CALLS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                )
-                for _ in range(PROCESSES)
-            ]
-            assert [process.stdout and process.stdout.readline() for process in asking] == [b"ready\n"] * PROCESSES
-            for process in asking:
-                assert process.stdin
-                process.stdin.close()
-        assert [process.returncode for process in asking] == [0] * PROCESSES
-    assert len(came) == PROCESSES * THREADS * CALLS
-    came.sort()
-    # A request that was on its way for long comes close to the next one. That makes no further one come early.
-    on_the_way = INTERVAL_S
-    for apart in range(1, len(came)):
-        least = min(later - earlier for earlier, later in zip(came, came[apart:], strict=False))
-        assert least >= apart * INTERVAL_S - on_the_way
-    assert came[-1] - came[0] < 3 * len(came) * INTERVAL_S
+    interval_s = 0.1
+    came = assert_the_pace_is_kept("file", str(tmp_path / "pace"), interval_s)
+    assert came[-1] - came[0] < 3 * len(came) * interval_s
 
 
 @pytest.mark.parametrize("rest", [answer(b"", 429, {"Retry-After": "1"}), answer(b"", 503, {"Retry-After": "1"})])

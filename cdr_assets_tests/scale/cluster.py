@@ -1,4 +1,4 @@
-"""Machines, each a process with folders of its own: a daemon with the sensors, and Celery workers that do the runs."""
+"""Machines, each a process with its own folders: a daemon with the sensors, and Celery workers that do the runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Found = TypeVar("Found")
 
 @dataclass
 class Machine:
-    """A process in a process group of its own."""
+    """A process in its own process group."""
 
     name: str
     log: Path

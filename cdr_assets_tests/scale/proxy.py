@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from cdr_assets_tests.httpserver import on_a_thread
 from cdr_assets_tests.scale import S3
 
 
@@ -95,10 +96,5 @@ def proxied() -> Iterator[Proxy]:
 
     with Server(("127.0.0.1", 0), Handler) as server:
         proxy = Proxy(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+        with on_a_thread(server):
             yield proxy
-        finally:
-            server.shutdown()
-            thread.join()

@@ -59,7 +59,7 @@ def context() -> ForkServerContext:
 
 
 def run(context: ForkServerContext, proxy: Proxy, work: Callable[..., None], *arguments: object) -> int | None:
-    """Runs the work in a process of its own, whose requests go through the proxy. Returns its exit code."""
+    """Runs the work in a separate process, whose requests go through the proxy. Returns its exit code."""
     proxy.requests.clear()
     waits, go = context.Pipe(duplex=False)
     process = context.Process(target=in_turn, args=(proxy.url, waits, work, *arguments))
@@ -92,7 +92,7 @@ def test_of_answers_that_land_on_a_day_at_once_no_version_is_lost(
     processes = []
     for number in range(WRITERS):
         waits, go = context.Pipe(duplex=False)
-        # Each writer is another machine, with a folder of its own.
+        # Each writer is another machine, with its own folder.
         own = Place(place.data_dir / str(number), place.url, place.postgres)
         processes.append(context.Process(target=in_turn, args=(S3, waits, write_versions, own, number)))
         go.send(None)

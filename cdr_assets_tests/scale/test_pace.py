@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +17,8 @@ from cdr_assets.enablex.client import EnableX
 from cdr_assets.enablex.errors import Unavailable
 from cdr_assets.enablex.pacing import MAX_REST_S, PostgresPace
 from cdr_assets.postgres import Postgres, PostgresError
+from cdr_assets_tests.enablex.together import EMPTY, assert_the_pace_is_kept
 from cdr_assets_tests.httpserver import answer, serving
-
-EMPTY = b'{"result":"0","cdr":[]}'
 
 Pace = Callable[..., PostgresPace]
 
@@ -121,59 +117,8 @@ def test_a_turn_that_comes_while_it_is_asked_for_is_not_taken_by_two(
     assert pace(6).take() == 0
 
 
-ASK = """
-import sys, threading
-from cdr_assets.enablex.client import EnableX
-from cdr_assets.enablex.pacing import PostgresPace
-from cdr_assets.postgres import Postgres
-
-url, dsn, per_minute, threads, calls = sys.argv[1:]
-
-def ask():
-    client = EnableX("id", "key", url, pace=PostgresPace(Postgres(dsn), float(per_minute)))
-    for _ in range(int(calls)):
-        for attempt in client.room("1"):
-            with attempt:
-                pass
-
-print("ready", flush=True)
-sys.stdin.read()
-asking = [threading.Thread(target=ask) for _ in range(int(threads))]
-for thread in asking:
-    thread.start()
-for thread in asking:
-    thread.join()
-"""
-
-PROCESSES, THREADS, CALLS = 4, 2, 3
-INTERVAL_S = 0.15
-
-
 def test_processes_and_threads_together_keep_the_pace(postgres: str) -> None:
-    came: list[float] = []
-
-    def count(handler: BaseHTTPRequestHandler) -> None:
-        came.append(time.monotonic())
-        answer(EMPTY)(handler)
-
-    with serving(count) as server, ExitStack() as stack:
-        words = [sys.executable, "-c", ASK, server.url, postgres, str(60 / INTERVAL_S), str(THREADS), str(CALLS)]
-        asking = [
-            stack.enter_context(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-            for _ in range(PROCESSES)
-        ]
-        assert [process.stdout and process.stdout.readline() for process in asking] == [b"ready\n"] * PROCESSES
-        for process in asking:
-            assert process.stdin
-            process.stdin.close()
-        assert [process.wait(60) for process in asking] == [0] * PROCESSES
-    assert len(came) == PROCESSES * THREADS * CALLS
-    came.sort()
-    # A request that was on its way for long comes close to the next one. That makes no further one come early.
-    on_the_way = INTERVAL_S
-    for apart in range(1, len(came)):
-        least = min(later - earlier for earlier, later in zip(came, came[apart:], strict=False))
-        assert least >= apart * INTERVAL_S - on_the_way
+    assert_the_pace_is_kept("postgres", postgres, 0.15)
 
 
 def test_a_429_on_one_machine_holds_for_all(pace: Pace) -> None:

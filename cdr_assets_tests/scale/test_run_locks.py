@@ -53,7 +53,7 @@ def hold(postgres: str, run_id: str, held: threading.Event) -> None:
 
 
 def kill_a_run(postgres: str, run_id: str) -> None:
-    """Begins a run in a process of its own, which is then killed."""
+    """Begins a run in a separate process, which is then killed."""
     context = multiprocessing.get_context("spawn")
     held = context.Event()
     process = context.Process(target=hold, args=(postgres, run_id, held))

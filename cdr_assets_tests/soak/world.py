@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, Protocol
 
 from cdr_assets.days import days_between, parse_day
+from cdr_assets_tests.httpserver import on_a_thread
 from cdr_assets_tests.reference import Record, utc_day
 
 APP_ID = "5f8d0a1b2c3d4e5f60718293"
@@ -238,11 +239,5 @@ def serving(world: Serves) -> Iterator[str]:
         def handle_error(self, *_: object) -> None:
             pass  # A killed client resets its connections.
 
-    with Server(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http.server_port}"
-        finally:
-            http.shutdown()
-            thread.join()
+    with Server(("127.0.0.1", 0), Handler) as http, on_a_thread(http):
+        yield f"http://127.0.0.1:{http.server_port}"

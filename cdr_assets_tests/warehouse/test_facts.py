@@ -93,7 +93,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def world(built: World, tmp_path: Path) -> World:
-    """A copy of it. A lake is made anew, since it does not let itself be copied as files do."""
+    """A copy of it. A lake cannot be copied as files can, so it is built again."""
     if built.warehouse.lake:
         world = new_world(tmp_path / "data", built.landed)
     else:

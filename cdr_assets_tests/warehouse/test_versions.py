@@ -198,11 +198,11 @@ def test_in_whatever_order_days_are_answered_and_built_the_tables_hold_the_newes
     for each in sorted((each for day in DAYS for each in landed[day]), key=lambda each: each["_order"]):
         newest[each["cdr_id"]] = {name: value for name, value in each.items() if name != "_order"}
     assert_exact(account.warehouse.places, newest.values())
-    anew = Account(tmp_path)
-    anew.warehouse = Warehouse(places(tmp_path / "anew"))
-    anew.catch_up()
+    again = Account(tmp_path)
+    again.warehouse = Warehouse(places(tmp_path / "again"))
+    again.catch_up()
     for table in (table.name for table in DAILY_TABLES):
-        assert in_order(anew.rows(table)) == in_order(account.rows(table)), table
+        assert in_order(again.rows(table)) == in_order(account.rows(table)), table
 
 
 @pytest.mark.lake
