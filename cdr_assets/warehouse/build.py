@@ -140,7 +140,7 @@ class Warehouse:
         """
         inputs = Inputs(landed, self._facts)
         versions = {day: landed.version(day) for day in days} if skip_current else {}
-        current = {(table, day) for day in versions for table in self._current(connection, day, versions[day])}
+        current = self._current(connection, versions)
         read_versions: dict[date, str] = {}
         for table in tables:
             for part in ranges(days, most=1 if table.one_day_at_a_time else None):
@@ -196,13 +196,18 @@ class Warehouse:
         stale = {(each, day) for each in (table, *below) for day in rebuilt.changed_days | rebuilt.days_due}
         return built, blocking, stale
 
-    def _current(self, connection: Connection, day: date, landing_version: str) -> set[Table]:
-        """The tables whose partition of the day would be the same if it, and all before it, were built again."""
-        found = self._in_place(build_log.entries_of(connection, day), self._exported_of_day(day))
-        current: set[Table] = set()
+    def _current(self, connection: Connection, versions: Mapping[date, str]) -> set[tuple[Table, date]]:
+        """The partitions that would be the same if they, and those before them, were built from these landing files."""
+        if not versions:
+            return set()
+        days = sorted(versions)
+        found = self._in_place(build_log.entries_of(connection, days), self._exported_files(days[0], days[-1]))
+        current: set[tuple[Table, date]] = set()
         for table in DAILY_TABLES:
-            if found.get(table.name, {}).get(day) == landing_version and current.issuperset(table.sources):
-                current.add(table)
+            for day in days:
+                is_same = found.get(table.name, {}).get(day) == versions[day]
+                if is_same and current.issuperset((source, day) for source in table.sources):
+                    current.add((table, day))
         return current
 
     def _replace(
@@ -247,7 +252,7 @@ class Warehouse:
         """The landing files behind the rows that the table is built from; "none" where they are not known."""
         source, *_ = table.sources
         fingerprint = self._fingerprint(source, day)
-        for entry in build_log.entries_of(connection, day):
+        for entry in build_log.entries_of(connection, [day]):
             if (entry.asset, entry.fingerprint) == (source.name, fingerprint):
                 return entry.landing_version
         return "none"
@@ -316,11 +321,8 @@ class Warehouse:
                 days.pop(day, None)
         return found
 
-    def _exported_files(self) -> dict[str, dict[date, FileStamp]]:
-        return {table.name: exports.exported_files(self._exports, table) for table in EXPORTED_TABLES}
-
-    def _exported_of_day(self, day: date) -> dict[str, dict[date, FileStamp]]:
-        return {table.name: exports.exported_files(self._exports, table, day) for table in EXPORTED_TABLES}
+    def _exported_files(self, first: date = date.min, last: date = date.max) -> dict[str, dict[date, FileStamp]]:
+        return {table.name: exports.exported_files(self._exports, table, first, last) for table in EXPORTED_TABLES}
 
     def _committing(self, connection: Connection) -> AbstractContextManager[Changes]:
         return committing(connection, self._database, self._exports, self._people, self._log_copy)

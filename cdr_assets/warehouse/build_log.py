@@ -39,9 +39,9 @@ def entries(connection: Connection) -> list[Entry]:
     return [Entry(**row) for row in run(connection, BUILD_LOG.sql("entries"))]
 
 
-def entries_of(connection: Connection, day: date) -> list[Entry]:
-    """The entries of the day's partitions."""
-    return [Entry(**row) for row in run(connection, BUILD_LOG.sql("of_day"), usage_date=day)]
+def entries_of(connection: Connection, days: Collection[date]) -> list[Entry]:
+    """The entries of the days' partitions."""
+    return [Entry(**row) for row in run(connection, BUILD_LOG.sql("of_days"), usage_dates=sorted(days))]
 
 
 def days_of(connection: Connection, table: Table, first: date, last: date) -> set[date]:
@@ -76,14 +76,15 @@ def forget_all(connection: Connection) -> None:
     run(connection, f"DELETE FROM {BUILD_LOG.name}")
 
 
-def note_export(connection: Connection, table: Table, export: Export) -> list[Entry]:
-    """Notes the new file of a partition in its entry. Returns the entry, or nothing if the partition has none."""
+def note_exports(connection: Connection, table: Table, written: Sequence[Export]) -> list[Entry]:
+    """Notes the new files of the table's partitions in their entries. Returns these: some partitions may have none."""
+    days = [export.usage_date for export in written]
     run(
         connection,
-        BUILD_LOG.sql("update_export"),
+        BUILD_LOG.sql("update_exports"),
         asset=table.name,
-        usage_date=export.usage_date,
-        export_size=export.stamp.size,
-        export_mtime_ns=export.stamp.mtime_ns,
+        usage_dates=days,
+        export_sizes=[export.stamp.size for export in written],
+        export_mtimes_ns=[export.stamp.mtime_ns for export in written],
     )
-    return [entry for entry in entries_of(connection, export.usage_date) if entry.asset == table.name]
+    return [entry for entry in entries_of(connection, days) if entry.asset == table.name]

@@ -7,7 +7,7 @@ count as not built.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
 from typing import NamedTuple
@@ -63,8 +63,12 @@ class Changes:
 
         Of `days`, those are exported, too, that have a file: a killed process may not have come to replace it.
         """
-        for day in sorted({*changed_days, *days}):
-            if day not in changed_days and not exports.exported_files(self._storage, CHECK_FINDINGS, day):
+        if not days and not changed_days:
+            return
+        looked_at = sorted({*changed_days, *days})
+        exported = exports.exported_files(self._storage, CHECK_FINDINGS, looked_at[0], looked_at[-1])
+        for day in looked_at:
+            if day not in changed_days and day not in exported:
                 continue
             self.forget([CHECK_FINDINGS], [day])
             if run(self._connection, CHECK_FINDINGS.sql("of_day"), usage_date=day):
@@ -103,9 +107,9 @@ class Changes:
             write_dictionary(self._storage)
         return written
 
-    def _note(self, table: Table, written: Iterable[Export]) -> None:
-        for export in written:
-            self._written += build_log.note_export(self._connection, table, export)
+    def _note(self, table: Table, written: Sequence[Export]) -> None:
+        if written:
+            self._written += build_log.note_exports(self._connection, table, written)
 
     def _write(self, table: Table, built_from: Mapping[date, BuiltFrom], exported: Mapping[date, Export]) -> None:
         entries = [

@@ -104,11 +104,12 @@ def name_of(table: Table, day: date) -> str:
     return f"{table.name}/{day}.parquet"
 
 
-def exported_files(storage: Storage, table: Table, only: date | None = None) -> dict[date, FileStamp]:
-    """The stamp of each file of the table, by its day; that of one day with `only`."""
+def exported_files(
+    storage: Storage, table: Table, first: date = date.min, last: date = date.max
+) -> dict[date, FileStamp]:
+    """The stamp of each file of the table from the day `first` to the day `last`, by its day."""
     found: dict[date, FileStamp] = {}
-    file_name = f"{only}.parquet" if only else ""
-    for stored in storage.files(table.name, file_name, file_name):
+    for stored in storage.files(table.name, f"{first}.parquet", f"{last}.parquet"):
         if named := _FINISHED.fullmatch(stored.name.removeprefix(f"{table.name}/")):
             with suppress(ValueError):
                 found[date.fromisoformat(named[1])] = FileStamp(stored.size, stored.mark)

@@ -96,7 +96,7 @@ def _already_loaded(
     """
     logged = {
         row["landing_version"]
-        for row in run(connection, read_sql("build_log/of_day"), usage_date=usage_date)
+        for row in run(connection, read_sql("build_log/of_days"), usage_dates=[usage_date])
         # Behind it is how the export shows people, which the rows do not depend on.
         if row["asset"] == table.name and row["fingerprint"].startswith(table.fingerprint)
     }
