@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -37,6 +37,12 @@ SNAPSHOTS_KEPT = timedelta(days=7)
 
 FILES_KEPT = timedelta(days=1)
 """For so long a file stays that nobody needs any more. No query takes longer."""
+
+MOST_SMALL_FILES = 50
+"""So many files a table that is not partitioned has at most, as each takes a millisecond to read."""
+
+_EVERY = 25
+"""Each writer counts them again after so many transactions, each of which adds one or two."""
 
 _OPTIONS = {
     "parquet_compression": "'zstd'",
@@ -82,6 +88,7 @@ class Lake:
         self._postgres, self._data, self._spill = postgres, data, spill
         self._prepare = prepare
         self._lock: HeldLock | None = None
+        self._transactions = 0
 
     @contextmanager
     def connect(self, patience_s: float | None = None) -> Iterator[Connection]:
@@ -91,7 +98,7 @@ class Lake:
         """
         patience_s = self.patience_s if patience_s is None else patience_s
         with self._locked(patience_s) as lock, self._open(read_only=False) as connection:
-            self._lock = lock
+            self._lock, self._transactions = lock, 0
             try:
                 self._prepare(connection)
                 yield connection
@@ -122,9 +129,23 @@ class Lake:
     def transaction(self, connection: Connection) -> Iterator[None]:
         """All statements inside take effect together, or none does. Nothing is committed without the lock."""
         assert self._lock
+        if self._transactions % _EVERY == 0:
+            self._merge_small_files(connection)
+        self._transactions += 1
         with transaction(connection):
             yield
             self._lock.check()
+
+    def _merge_small_files(self, connection: Connection) -> None:
+        """Without this a table that each transaction adds to would be read more slowly with each until the upkeep."""
+        tables = connection.execute(
+            "SELECT table_name FROM ducklake_table_info('cdr') WHERE file_count + delete_file_count > $most"
+            " AND table_id NOT IN (SELECT table_id FROM __ducklake_metadata_cdr.ducklake_partition_info)",
+            {"most": MOST_SMALL_FILES},
+        ).fetchall()
+        for (name,) in tables:
+            for function in _merging(name):
+                connection.execute(f"CALL {function}")
 
     def upkeep(self, keep_snapshots: timedelta = SNAPSHOTS_KEPT, keep_files: timedelta = FILES_KEPT) -> Upkeep:
         """Makes few large files out of many small ones, and removes what nobody reads any more.
@@ -137,9 +158,8 @@ class Lake:
             pass  # Two that make the same lake at once fail.
         with self._open(read_only=False) as connection:
             before = _size(connection)
-            for table in map(quoted, before.tables):
-                self._call(connection, f"ducklake_rewrite_data_files('cdr', {table}, delete_threshold => 0)")
-                self._call(connection, f"ducklake_merge_adjacent_files('cdr', {table})")
+            for function in (each for table in before.tables for each in _merging(table)):
+                self._call(connection, function)
             self._call(connection, f"ducklake_expire_snapshots('cdr', older_than => '{now - keep_snapshots}')")
             # Those of running transactions look like files that nobody needs, but they are not old.
             old = f"older_than => '{now - keep_files}'"
@@ -195,6 +215,14 @@ class Lake:
         return f"in {self._postgres}"
 
 
+def _merging(table: str) -> tuple[str, str]:
+    """What makes few files of many. Rows that were deleted are left out first, since such a file is not merged."""
+    return (
+        f"ducklake_rewrite_data_files('cdr', {quoted(table)}, delete_threshold => 0)",
+        f"ducklake_merge_adjacent_files('cdr', {quoted(table)})",
+    )
+
+
 def _size(connection: Connection) -> Size:
     rows = connection.execute(
         "SELECT table_name, file_count + delete_file_count, file_size_bytes + delete_file_size_bytes"
@@ -212,12 +240,23 @@ def is_lake(connection: Connection) -> bool:
 
 
 def create_table(connection: Connection, statement: str, partitioned: bool) -> None:
-    """Makes a table of a lake by its `CREATE TABLE`. The rows of a `partitioned` one are in files by `usage_date`."""
+    """Makes a table of a lake by its `CREATE TABLE`. The rows of a `partitioned` one are in files by `usage_date`.
+
+    Any other has one row of NULLs, for `remove_first_row` in a transaction of its own. DuckLake has no statistics of a
+    table that never had a row, and then asks Postgres for them again for each column that a statement reads.
+    """
     # Compression is an option of the whole lake.
     connection.execute(re.sub(r" USING COMPRESSION \w+", "", statement))
+    ((name, first_column),) = re.findall(r"^CREATE TABLE (\w+) \(\s+(\w+)", statement, flags=re.MULTILINE)
     if partitioned:
-        (name,) = re.findall(r"^CREATE TABLE (\w+)", statement, flags=re.MULTILINE)
         connection.execute(f"ALTER TABLE {name} SET PARTITIONED BY (usage_date)")
+    else:
+        connection.execute(f"INSERT INTO {name} ({first_column}) VALUES (NULL)")
+
+
+def remove_first_row(connection: Connection, name: str, columns: Sequence[str]) -> None:
+    """Removes what `create_table` put into the table, if it is there."""
+    connection.execute(f"DELETE FROM {name} WHERE " + " AND ".join(f'"{column}" IS NULL' for column in columns))
 
 
 def secret_of_bucket() -> str:

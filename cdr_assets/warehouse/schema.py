@@ -34,9 +34,13 @@ def prepare(connection: Connection) -> bool:
     # The build log comes first, since it must exist when another table is made.
     for table in sorted(changed, key=lambda table: table is not BUILD_LOG):
         columns = existing.get(table.name, [])
-        with transaction(connection):
-            if [column[:2] for column in columns] != [column[:2] for column in table.columns]:
+        if [column[:2] for column in columns] != [column[:2] for column in table.columns]:
+            with transaction(connection):
                 _make(connection, table, columns)
+        # If the process is killed before this, the table has no descriptions, so that it counts as changed.
+        with transaction(connection):
+            if lake.is_lake(connection):
+                lake.remove_first_row(connection, table.name, [column.name for column in table.columns])
             _describe(connection, table)
     return bool(changed)
 
