@@ -3,7 +3,8 @@
     python -m cdr_assets_tests.scale.servers python -m cdr_assets_tests.benchmarks.machines [--records N]
 
 Prints the CPU seconds of a day on a file and on a lake with S3, in turn; then how long workers take for the same days
-from a server that answers 5 s late. A worker is a process that does what a run does, without Dagster.
+from a server that answers 5 s late. A worker is a process that does what a run does, without Dagster. "Writing" is how
+long the workers together had the warehouse open, which only one of them has at a time.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import sys
 import tempfile
 import time
 import uuid
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import date, timedelta
 from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import psycopg
 
+from cdr_assets.database import Connection
 from cdr_assets.enablex.client import EnableX
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline.daily_run import DailyRun
@@ -54,12 +58,11 @@ def main() -> None:
             url = f"http://127.0.0.1:{int(serving.stdout.readline())}"
             for _ in range(given.rounds):
                 for kind in ("file", "lake"):
-                    seconds, cpu = _timed(1, f"{url}/one", _places(folder, kind), [FIRST])
-                    print(f"a day of {given.records} on a {kind}: {seconds:.1f} s, {cpu:.1f} CPU s", flush=True)
+                    took = _timed(1, f"{url}/one", _places(folder, kind), [FIRST])
+                    print(f"a day of {given.records:,} on a {kind}: {took}", flush=True)
             for count in WORKERS:
-                places = _places(folder, "lake")
-                seconds, cpu = _timed(count, f"{url}/after-{LATE_MS}-ms", places, days)
-                print(f"{given.days} days by {count} workers: {seconds:.1f} s, {cpu:.1f} CPU s", flush=True)
+                took = _timed(count, f"{url}/after-{LATE_MS}-ms", _places(folder, "lake"), days)
+                print(f"{given.days} days of {given.of_workers:,} by {count} workers: {took}", flush=True)
             serving.kill()
 
 
@@ -81,17 +84,20 @@ def _places(folder: Path, kind: str) -> Places:
     return places
 
 
-def _timed(workers: int, url: str, places: Places, days: list[date]) -> tuple[float, float]:
-    """Seconds by the clock, and CPU seconds of all workers."""
+def _timed(workers: int, url: str, places: Places, days: list[date]) -> str:
+    """Seconds by the clock, CPU seconds of all workers, and how long these had the warehouse open."""
     context = get_context("spawn")
-    processes = [context.Process(target=_work, args=(url, places, days[number::workers])) for number in range(workers)]
+    writing = context.Value("d", 0.0)
+    processes = [
+        context.Process(target=_work, args=(url, places, days[number::workers], writing)) for number in range(workers)
+    ]
     began, used = time.monotonic(), _cpu()
     for process in processes:
         process.start()
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    return time.monotonic() - began, _cpu() - used
+    return f"{time.monotonic() - began:.1f} s, {_cpu() - used:.1f} CPU s, writing {writing.value:.1f} s"
 
 
 def _cpu() -> float:
@@ -99,17 +105,32 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _work(url: str, places: Places, days: list[date]) -> None:
+class _Timed(Warehouse):
+    """A warehouse that knows how long it was open."""
+
+    open_s = 0.0
+
+    @contextmanager
+    def connect(self, patience_s: float | None = None) -> Iterator[Connection]:
+        with super().connect(patience_s) as connection:
+            began = time.monotonic()
+            yield connection
+            self.open_s += time.monotonic() - began
+
+
+def _work(url: str, places: Places, days: list[date], writing: Synchronized[float]) -> None:
     def client() -> AbstractContextManager[EnableX]:
         return closing(EnableX("app", "key", url))
 
-    zone = LandingZone(places)
+    zone, warehouse = LandingZone(places), _Timed(places)
     # Runs of a single day, as they are spread over workers.
     for day in days:
-        with DailyRun(zone, Warehouse(places), client, DAILY_TABLES) as run:
+        with DailyRun(zone, warehouse, client, DAILY_TABLES) as run:
             for outcome in run.fetch_and_build([day], concurrency=1):
                 if outcome.error:
                     raise outcome.error
+    with writing.get_lock():
+        writing.value += warehouse.open_s
 
 
 if __name__ == "__main__":
