@@ -37,9 +37,8 @@ test-scale: .venv-scale/installed .venv-scale/debian
 
 # Then those tests that a lake could fail although files do not. Of some files of tests there is nothing to run (5).
 test-on-servers:
-	.venv-scale/bin/python -m pytest -m scale -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
-	CDR_TEST_ON=lake \
-		.venv-scale/bin/python -m pytest -m lake -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
+	.venv-scale/bin/python -m pytest -m scale -n 3 --dist worksteal $(PYTEST) || [ $$? = 5 ]
+	CDR_TEST_ON=lake .venv-scale/bin/python -m pytest -m lake -n 3 --dist loadfile $(PYTEST) || [ $$? = 5 ]
 
 # Speed and memory compared with what people would use instead: a table, and bench.json. BENCH="--quick" for a first look.
 bench: .venv-bench/installed

@@ -231,7 +231,6 @@ def test_a_range_of_one_day_is_that_day(location: Location) -> None:
     assert [location.materialized_days(asset) for asset in ASSETS] == [{str(DAY)}] * len(ASSETS)
 
 
-@pytest.mark.lake
 def test_a_range_that_fails_at_its_fourth_day_has_three_good_days_and_goes_on_from_there(
     scripted: Location, script: Script
 ) -> None:
@@ -308,7 +307,6 @@ def test_newer_versions_win_and_new_records_are_added(scripted: Location, script
     assert [file.records for file in LandingZone(scripted.places).files(DAY)] == [2, 2]
 
 
-@pytest.mark.lake
 def test_records_that_vanish_upstream_are_kept_and_shown_until_they_are_dropped_by_hand(
     scripted: Location, script: Script
 ) -> None:
@@ -439,7 +437,6 @@ def test_a_record_that_moved_to_another_day_is_counted_there_alone(scripted: Loc
     assert_exact(scripted.places, [record("a", DAY), record("moved", NEXT)])
 
 
-@pytest.mark.lake
 def test_the_day_that_a_record_left_is_built_again_in_the_same_run_and_recorded(
     scripted: Location, script: Script
 ) -> None:
@@ -599,7 +596,7 @@ def test_a_row_written_past_the_code_location_is_an_error(scripted: Location, sc
     assert_exact(scripted.places, [record("twice", DAY), record("once", DAY)])
 
 
-@pytest.mark.parametrize("table", ["room_usage", pytest.param("conference_usage", marks=pytest.mark.lake)])
+@pytest.mark.parametrize("table", ["room_usage", "conference_usage"])
 def test_an_error_that_was_mended_is_green_again(scripted: Location, script: Script, table: str) -> None:
     script.holds(NEXT, *MANY)
     assert scripted.run(NEXT, assets=["period_cdr", "call_detail_records"]).success
@@ -738,7 +735,6 @@ def test_no_text_of_a_record_reaches_dagster(
 # Some of the assets
 
 
-@pytest.mark.lake
 def test_room_usage_alone_is_rebuilt_from_the_table_above(location: Location, sandbox: Sandbox) -> None:
     location.run(DAY)
     with by_hand(location.places) as connection:
@@ -756,7 +752,6 @@ def test_room_usage_alone_is_rebuilt_from_the_table_above(location: Location, sa
     assert_exact(location.places, true_records([DAY]))
 
 
-@pytest.mark.lake
 def test_landing_alone_leaves_the_tables_as_they_are(scripted: Location, script: Script) -> None:
     script.holds(DAY, record("a", DAY))
     scripted.run(DAY)
@@ -783,7 +778,6 @@ def built(location: Location, day: date) -> dict[str, str]:
     return {table: location.metadata(table, day)["build"] for table in TABLES}
 
 
-@pytest.mark.lake
 def test_a_day_whose_answer_brings_nothing_is_not_built_again_and_says_so(location: Location) -> None:
     assert location.run(DAY).success
     assert set(built(location, DAY).values()) == {"built"}
@@ -810,7 +804,6 @@ def test_with_replace_a_day_is_always_built(location: Location) -> None:
 # Versions, and runs that are tried again
 
 
-@pytest.mark.lake
 def test_materializations_say_which_data_and_which_code_they_are_of(location: Location) -> None:
     location.run(DAY)
 
@@ -829,7 +822,7 @@ def test_materializations_say_which_data_and_which_code_they_are_of(location: Lo
     assert {table: versions(table) for table in TABLES} == before, landed
 
 
-@pytest.mark.parametrize("by", [pytest.param("retry", marks=pytest.mark.lake), "re-execution"])
+@pytest.mark.parametrize("by", ["retry", "re-execution"])
 def test_a_run_that_is_tried_again_does_the_days_that_are_left(scripted: Location, script: Script, by: str) -> None:
     span = days(DAY - timedelta(days=30), 31)
     for day in span:

@@ -516,7 +516,6 @@ def test_a_day_that_spilled_records_is_built_by_the_run_that_fetches_it(
     assert requested(location, "landed_days", tomorrow + timedelta(minutes=90)) == [[today()]]
 
 
-@pytest.mark.lake
 def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int], Location]) -> None:
     location = place(3)
     assert location.run(before(3), yesterday(), sent_at=noon()).success
@@ -586,7 +585,6 @@ def test_the_many_answers_of_one_day_do_not_hide_those_of_another(place: Callabl
     assert requested(location, "settling_days", noon() + 7 * HOUR) == [[before(2), yesterday()]]
 
 
-@pytest.mark.lake
 def test_the_tables_of_days_to_come_or_before_the_start_are_not_built(
     place: Callable[[int], Location],
 ) -> None:

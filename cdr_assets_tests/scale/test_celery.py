@@ -40,7 +40,7 @@ def test_two_workers_share_the_days(tmp_path: Path, postgres: str, sandbox: Sand
         assert [run.status for run, _ in done] == [DagsterRunStatus.SUCCESS] * len(DAYS)
         assert {worker for _, worker in done} == {"w1", "w2"}
         with machines.read() as connection:
-            days = connection.sql("SELECT DISTINCT usage_date FROM daily_usage ORDER BY ALL").fetchall()
+            days = connection.sql("SELECT DISTINCT usage_date FROM call_detail_records ORDER BY ALL").fetchall()
         assert [day for (day,) in days] == DAYS
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from cdr_assets.cli import free_port
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY
+from cdr_assets.lake import MOST_SMALL_FILES
 from cdr_assets.landing.ingest import ingest
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.places import Places
@@ -27,10 +29,12 @@ from cdr_assets.warehouse.people import KEY
 from cdr_assets.warehouse.tables import TABLES
 from cdr_assets_tests.landing.test_ingest import batches, one
 from cdr_assets_tests.reference import Record
+from cdr_assets_tests.reference.hostile import hostile_days
 from cdr_assets_tests.scale import servers
 from cdr_assets_tests.scale.proxy import proxied
 from cdr_assets_tests.scale.statements import dies_at, watched
 from cdr_assets_tests.scale.worlds import (
+    PATIENCE_S,
     SOME_TABLES,
     build_share,
     build_until_done,
@@ -42,10 +46,11 @@ from cdr_assets_tests.scale.worlds import (
 
 PROCESSES = 8
 
-EVERY = int(os.environ.get("CDR_TEST_EVERY_STATEMENT") or 31)
+EVERY = int(os.environ.get("CDR_TEST_EVERY_STATEMENT") or 61)
 """A process is killed at every so many statements of its work."""
 
 
+@pytest.mark.timeout(2 * PATIENCE_S)
 def test_eight_processes_build_forty_days_as_one_process_builds_a_file(tmp_path: Path, postgres: str) -> None:
     zone = LandingZone(tmp_path)
     days = land_hostile(zone, seed=0)
@@ -76,7 +81,7 @@ def test_no_two_records_have_the_same_row(tmp_path: Path, postgres: str) -> None
 
 def test_without_the_lock_they_fail_or_are_wrong(tmp_path: Path, postgres: str) -> None:
     zone = LandingZone(tmp_path)
-    days = land_hostile(zone, seed=1, rounds=1)[:12]
+    days = land_hostile(zone, seed=1)[:12]
     plain = Warehouse(tmp_path / "cdr.duckdb")
     build_until_done(plain, zone, days, tables=SOME_TABLES)
     lake = on_lake(tmp_path / "lake", postgres, str(tmp_path))
@@ -88,7 +93,9 @@ def test_without_the_lock_they_fail_or_are_wrong(tmp_path: Path, postgres: str) 
 
 def test_two_first_builds_of_a_day_do_not_double_its_rows(tmp_path: Path, postgres: str) -> None:
     zone = LandingZone(tmp_path)
-    days = land_hostile(zone, seed=1, rounds=0)[:1]
+    day, records = max(hostile_days(1).items(), key=lambda item: len(item[1]))
+    ingest(zone, one(batches(*records)), "period", [day])
+    days = [day]
     build_until_done(Warehouse(tmp_path / "cdr.duckdb"), zone, days, tables=SOME_TABLES)
     lake = on_lake(tmp_path / "lake", postgres, str(tmp_path))
     # Each gets a share that is the whole day.
@@ -98,6 +105,32 @@ def test_two_first_builds_of_a_day_do_not_double_its_rows(tmp_path: Path, postgr
 
 def _build_whole(_number: int, _count: int, places: Places, days: list[date]) -> None:
     build_share(0, 1, places, days, True, True)
+
+
+def test_writers_merge_the_small_files_of_their_transactions(tmp_path: Path, postgres: str) -> None:
+    warehouse, count = Warehouse(on_lake(tmp_path, postgres, str(tmp_path))), 3 * MOST_SMALL_FILES
+    with warehouse.connect() as connection:
+        assert warehouse.lake
+        for number in range(count):
+            with warehouse.lake.transaction(connection):
+                connection.execute(f"INSERT INTO build_log (asset) VALUES ('{number}')")
+    with warehouse.reading() as connection:
+        ((rows,),) = connection.execute("SELECT count(DISTINCT asset) FROM build_log").fetchall()
+        ((files,),) = connection.execute(
+            "SELECT file_count FROM ducklake_table_info('cdr') WHERE table_name = 'build_log'"
+        ).fetchall()
+    assert rows == count
+    assert files < 2 * MOST_SMALL_FILES
+
+
+def test_tables_whose_making_was_interrupted_are_empty(tmp_path: Path, postgres: str) -> None:
+    warehouse = Warehouse(on_lake(tmp_path, postgres, str(tmp_path)))
+    interrupted = patch("cdr_assets.lake.remove_first_row", side_effect=InterruptedError)
+    with interrupted, pytest.raises(InterruptedError), warehouse.connect():
+        pass
+    with warehouse.connect() as connection:
+        counts = {table.name: connection.execute(f"FROM {table.name}").fetchall() for table in TABLES}
+    assert counts == {table.name: [] for table in TABLES}
 
 
 # What happens to one writer
@@ -244,7 +277,8 @@ def test_nothing_is_committed_when_the_lock_was_lost(small: Small) -> None:
         if number == last - 1:
             with psycopg.connect(dsn, autocommit=True) as connection:
                 connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON oid = database"
+                    " WHERE datname = current_database() AND locktype = 'advisory' AND granted"
                 )
 
     with watched(end_the_lock), pytest.raises(WarehouseError, match="nothing was committed"):

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     zone = LandingZone(folder)
     zone.claim("app")
-    days = land_hostile(zone, seed=1, rounds=1)
+    days = land_hostile(zone, seed=1)
     for day in days[DAYS:]:
         for path in (folder / "landing" / f"usage_date={day}").iterdir():
             path.unlink()

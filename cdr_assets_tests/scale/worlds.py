@@ -34,10 +34,12 @@ SOME_TABLES = (CALL_DETAIL_RECORDS, ROOM_USAGE, CONFERENCE_USAGE, ATTENDANCE)
 """Those whose rows move between days and conferences, and one that is summed from them."""
 
 PATIENCE_S = 600.0
-DAYS_AT_ONCE = 4
+DAYS_AT_ONCE = 8
 
-PARTLY = {"build_log": "SELECT * EXCLUDE (built_at, export_size, export_mtime_ns)"}
-"""Of these tables some columns are always different."""
+PARTLY = {
+    "build_log": "SELECT * EXCLUDE (built_at, export_size, export_mtime_ns) FROM {} WHERE asset <> 'check_findings'"
+}
+"""Of these tables something is always different. What is found in answers is not found again in what landed."""
 
 
 def on_lake(folder: Path, postgres: str, landing: str | None = None) -> Places:
@@ -45,7 +47,7 @@ def on_lake(folder: Path, postgres: str, landing: str | None = None) -> Places:
     return Places.read(folder, f"{LAKE}{postgres}", landing)
 
 
-def land_hostile(zone: LandingZone, seed: int, rounds: int = 2) -> list[date]:
+def land_hostile(zone: LandingZone, seed: int, rounds: int = 1) -> list[date]:
     """Lands hostile records, then answers in which some changed, or moved by up to three days. Returns the days."""
     rng, now = Random(seed), {}
     for day, records in hostile_days(seed).items():
@@ -134,8 +136,10 @@ def differences(lake: Places, file: Path) -> list[str]:
             if ours != theirs:
                 found.append(f"{table}: columns {ours} and {theirs}")
             for sides in (("cdr", "plain"), ("plain", "cdr")):
-                one_side, other_side = (f"({PARTLY.get(table, '')} FROM {database}.{table})" for database in sides)
-                ((only,),) = connection.execute(f"SELECT count(*) FROM ({one_side} EXCEPT ALL {other_side})").fetchall()
+                rows = PARTLY.get(table, "FROM {}")
+                one_side, other_side = (rows.format(f"{database}.{table}") for database in sides)
+                statement = f"SELECT count(*) FROM (({one_side}) EXCEPT ALL ({other_side}))"
+                ((only,),) = connection.execute(statement).fetchall()
                 if only:
                     found.append(f"{table}: {only} rows only in {sides[0]}")
     return found

@@ -18,8 +18,6 @@ from cdr_assets_tests.places import places
 from cdr_assets_tests.reference import Record, Row, tables
 from cdr_assets_tests.warehouse.landed import Landed, land
 
-pytestmark = pytest.mark.lake
-
 DAY = date(2026, 11, 2)
 NEXT = DAY + ONE_DAY
 AFTER = NEXT + ONE_DAY
@@ -67,6 +65,7 @@ def assert_exact(warehouse: Warehouse) -> None:
     assert_exports_are_the_tables(warehouse.places)
 
 
+@pytest.mark.lake
 def test_a_day_that_only_a_connection_of_another_day_overlaps_has_a_row(warehouse: Warehouse) -> None:
     build(warehouse, (DAY, [call("long", "2026-11-02T23:00:00", "2026-11-04T02:00:00")]))
     rows = by_day(warehouse)
@@ -110,6 +109,7 @@ def test_the_peak_of_a_day_counts_who_came_the_day_before(warehouse: Warehouse) 
     assert_exact(warehouse)
 
 
+@pytest.mark.lake
 def test_a_connection_that_became_shorter_leaves_the_days_that_it_no_longer_overlaps(warehouse: Warehouse) -> None:
     build(
         warehouse,

@@ -252,7 +252,6 @@ def test_a_day_that_becomes_final_is_due_in_daily_usage_alone(world: World) -> N
 # What is current
 
 
-@pytest.mark.lake
 def test_what_is_current_is_left_alone_and_said_as_it_was_built(world: World) -> None:
     (first,) = world.build(DAY).values()
     (second,) = world.build(DAY, skip_current=True).values()

@@ -84,7 +84,6 @@ def calls(draw: st.DrawFn) -> list[Record]:
 
 @given(records=calls(), seed=st.integers(0, 2**16))
 @settings(max_examples=examples(10), deadline=None)
-@pytest.mark.lake
 def test_any_order_of_days_any_number_of_times_gives_what_computing_from_scratch_gives(
     records: list[Record], seed: int
 ) -> None:
@@ -118,7 +117,6 @@ def test_a_conference_that_loses_its_records_on_a_day_is_summed_again(warehouse:
     assert_exact(warehouse.places, [late])
 
 
-@pytest.mark.lake
 def test_of_a_record_that_landed_twice_the_one_in_the_later_file_stays(warehouse: Warehouse, tmp_path: Path) -> None:
     many = [record(f"cdr-{number}", room={"duration": 1}) for number in range(130_000)]
     older = land(tmp_path, "1", [*many, record("twice", room={"duration": 2})])
@@ -301,7 +299,6 @@ def number_of_slices(connection: Connection, table: Table) -> int:
     return len(run(connection, read_sql("conferences/slices"), first_date=DAY, last_date=DAY))
 
 
-@pytest.mark.lake
 def test_more_rooms_and_conferences_than_are_summed_at_once_are_all_summed(warehouse: Warehouse) -> None:
     calls, each = 410_000, 3
     with warehouse.connect() as connection:

@@ -57,7 +57,7 @@ CASES = {
 SANDBOX = "the sandbox's month"
 
 
-@pytest.fixture(scope="module", params=[pytest.param(0, marks=pytest.mark.lake), 1, SANDBOX])
+@pytest.fixture(scope="module", params=[0, pytest.param(1, marks=pytest.mark.lake), SANDBOX])
 def days(request: pytest.FixtureRequest) -> dict[date, list[Record]]:
     """The hostile records of a seed, or a month of the sandbox."""
     if request.param != SANDBOX:

@@ -116,7 +116,6 @@ def test_a_record_that_moved_away_and_back_lies_where_it_came_back(account: Acco
     assert len(account.zone.files(DAY)) == 2
 
 
-@pytest.mark.lake
 def test_a_record_that_moved_and_was_then_replaced_away_lies_where_it_was(account: Account) -> None:
     account.answer(record("a"), day=DAY)
     account.answer(record("a", DAYS[1]), record("b", DAYS[1]), day=DAYS[1])
