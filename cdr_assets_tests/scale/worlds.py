@@ -92,7 +92,9 @@ def build_until_done(
 
 def in_processes(count: int, work: Callable[..., None], *arguments: object) -> list[int | None]:
     """Runs `work(number, count, ...)` in so many processes at once. Returns their exit codes."""
-    context = multiprocessing.get_context("spawn")
+    # Each begins with these modules, whose import takes longer than most of what it does.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "cdr_assets_tests.scale.test_lake"])
     processes = [context.Process(target=work, args=(number, count, *arguments)) for number in range(count)]
     for process in processes:
         process.start()
