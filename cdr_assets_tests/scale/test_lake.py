@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -108,10 +109,10 @@ def _build_whole(_number: int, _count: int, places: Places, days: list[date]) ->
 
 
 def test_writers_merge_the_small_files_of_their_transactions(tmp_path: Path, postgres: str) -> None:
-    warehouse, count = Warehouse(on_lake(tmp_path, postgres, str(tmp_path))), 3 * MOST_SMALL_FILES
+    warehouse, rows_made = Warehouse(on_lake(tmp_path, postgres, str(tmp_path))), 3 * MOST_SMALL_FILES
     with warehouse.connect() as connection:
         assert warehouse.lake
-        for number in range(count):
+        for number in range(rows_made):
             with warehouse.lake.transaction(connection):
                 connection.execute(f"INSERT INTO build_log (asset) VALUES ('{number}')")
     with warehouse.reading() as connection:
@@ -119,7 +120,7 @@ def test_writers_merge_the_small_files_of_their_transactions(tmp_path: Path, pos
         ((files,),) = connection.execute(
             "SELECT file_count FROM ducklake_table_info('cdr') WHERE table_name = 'build_log'"
         ).fetchall()
-    assert rows == count
+    assert rows == rows_made
     assert files < 2 * MOST_SMALL_FILES
 
 
@@ -200,6 +201,17 @@ def _tend_and_die(_number: int, _count: int, small: Small, at: int) -> None:
         lake.upkeep(timedelta(0), timedelta(0))
 
 
+def _kills(work: Callable[..., None], small: Small) -> Iterator[int]:
+    """Kills the work at its first statement, then at a later one each time, until it comes to its end."""
+    for at in count(0, EVERY):
+        (code,) = in_processes(1, work, small, at)
+        if code == 0:
+            assert at > 0
+            return
+        assert code == -signal.SIGKILL
+        yield at
+
+
 def _assert_no_lock(small: Small) -> None:
     assert small.lake.postgres
     with small.lake.postgres.lock("warehouse", patience_s=10):
@@ -209,10 +221,8 @@ def _assert_no_lock(small: Small) -> None:
 @pytest.mark.timeout(3000)
 def test_a_build_that_is_killed_leaves_the_tables_whole_and_no_lock(small: Small) -> None:
     assert small.differences() == []
-    statements = _statements(small.build)
-    for at in range(0, len(statements), EVERY):
-        assert in_processes(1, _build_and_die, small, at) == [-signal.SIGKILL]
-        assert small.differences() == [], statements[at]
+    for at in _kills(_build_and_die, small):
+        assert small.differences() == [], at
         _assert_no_lock(small)
     small.build(again=False)
     assert differences(small.lake, small.file) == []
@@ -222,11 +232,9 @@ def test_a_build_that_is_killed_leaves_the_tables_whole_and_no_lock(small: Small
 def test_upkeep_that_is_killed_leaves_the_tables_whole_and_the_next_one_removes_what_it_left(small: Small) -> None:
     lake = Warehouse(small.lake).lake
     assert lake
-    count = len(_statements(lambda: lake.upkeep(timedelta(0), timedelta(0))))
-    for at in range(0, count, EVERY):
+    for at in _kills(_tend_and_die, small):
+        assert small.differences() == [], at
         small.build()
-        assert in_processes(1, _tend_and_die, small, at) == [-signal.SIGKILL]
-        assert small.differences() == []
     # What one replaces is in a snapshot that the next one expires, and the third one removes it.
     for _ in range(3):
         lake.upkeep(timedelta(0), timedelta(0))
