@@ -242,8 +242,8 @@ def is_lake(connection: Connection) -> bool:
 def create_table(connection: Connection, statement: str, partitioned: bool) -> None:
     """Makes a table of a lake by its `CREATE TABLE`. The rows of a `partitioned` one are in files by `usage_date`.
 
-    Any other has one row of NULLs, for `remove_first_row` in a transaction of its own. DuckLake has no statistics of a
-    table that never had a row, and then asks Postgres for them again for each column that a statement reads.
+    Other tables get one row of NULLs, and the caller removes it with `remove_first_row` in the next transaction. If a
+    table never had a row, DuckLake keeps no statistics of it, and asks Postgres again for each column that is read.
     """
     # Compression is an option of the whole lake.
     connection.execute(re.sub(r" USING COMPRESSION \w+", "", statement))

@@ -63,9 +63,9 @@ class Changes:
 
         Of `days`, those are exported, too, that have a file: a killed process may not have come to replace it.
         """
-        if not days and not changed_days:
-            return
         looked_at = sorted({*changed_days, *days})
+        if not looked_at:
+            return
         exported = exports.exported_files(self._storage, CHECK_FINDINGS, looked_at[0], looked_at[-1])
         for day in looked_at:
             if day not in changed_days and day not in exported:
