@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +116,17 @@ def test_it_says_how_days_runs_and_fetches_stand(scripted_days: Callable[[int], 
 def test_it_is_written_when_it_says_something_else_or_is_old(
     scripted_days: Callable[[int], Location], script: Script
 ) -> None:
-    location = scripted_days(2)
-    script.holds(before(2), record("a", before(2)))
-    assert location.run(before(2)).success
-    first, when = status(location, now()), now()
+    location, day = scripted_days(2), before(2)
+    script.holds(day, record("a", day))
+    assert location.run(day).success
+    # At noon no other day closes meanwhile.
+    when = datetime.combine(day + 3 * DAY, time(12), timezone.utc)
+    first = status(location, when)
     assert status(location, when + timedelta(minutes=4)) == first
     assert status(location, when + timedelta(minutes=6))["written_at"] > first["written_at"]
     assert status(location, when - timedelta(minutes=1))["written_at"] < first["written_at"], "the clock was wrong"
-    script.holds(before(2), record("a", before(2)), record("b", before(2)))
-    assert location.run(before(2)).success
+    script.holds(day, record("a", day), record("b", day))
+    assert location.run(day).success
     changed = status(location, when - timedelta(minutes=1))
     assert [fetch["new"] for fetch in changed["fetches"]] == [1]
     assert len(changed["runs"]) == 2
