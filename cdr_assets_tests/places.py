@@ -47,7 +47,7 @@ def variables(folder: Path) -> dict[str, str]:
 
 def examples(usually: int) -> int:
     """How many examples to try: fewer on a lake, on which each takes several times as long."""
-    return max(usually // 5, 1) if ON_LAKE else usually
+    return max(usually // 10, 1) if ON_LAKE else usually
 
 
 def reading(where: Path | Places) -> AbstractContextManager[Connection]:

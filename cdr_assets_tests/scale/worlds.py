@@ -47,27 +47,28 @@ def on_lake(folder: Path, postgres: str, landing: str | None = None) -> Places:
     return Places.read(folder, f"{LAKE}{postgres}", landing)
 
 
-def land_hostile(zone: LandingZone, seed: int, rounds: int = 1) -> list[date]:
-    """Lands hostile records, then answers in which some changed, or moved by up to three days. Returns the days."""
+def land_hostile(zone: LandingZone, seed: int, most: int | None = None) -> list[date]:
+    """Lands hostile records of the first `most` days, or of all; then answers in which some changed, or moved by up to
+    three days. Returns the days.
+    """
     rng, now = Random(seed), {}
-    for day, records in hostile_days(seed).items():
+    for day, records in [*hostile_days(seed).items()][:most]:
         now.update({str(record["cdr_id"]): record for record in records})
         ingest(zone, one(batches(*records)), "period", [day])
-    for number in range(rounds):
-        changed = rng.sample(sorted(now), len(now) // 6)
-        days = {utc_day(now[cdr_id]) for cdr_id in changed}
-        for cdr_id in changed:
-            now[cdr_id] = restated(rng, now[cdr_id], number)
-        for day in sorted(days | {utc_day(now[cdr_id]) for cdr_id in changed}):
-            of_day = [record for record in now.values() if utc_day(record) == day]
-            ingest(zone, one(batches(*of_day)), "period", [day])
+    changed = rng.sample(sorted(now), len(now) // 6)
+    days = {utc_day(now[cdr_id]) for cdr_id in changed}
+    for cdr_id in changed:
+        now[cdr_id] = restated(rng, now[cdr_id])
+    for day in sorted(days | {utc_day(now[cdr_id]) for cdr_id in changed}):
+        of_day = [record for record in now.values() if utc_day(record) == day]
+        ingest(zone, one(batches(*of_day)), "period", [day])
     return sorted(zone.days())
 
 
-def restated(rng: Random, record: Record, number: int) -> Record:
+def restated(rng: Random, record: Record) -> Record:
     """A newer version of the record, on its own day or on one near to it."""
     if rng.random() < 0.5:
-        return {**record, "call_num": f"{number}"}
+        return {**record, "call_num": "restated"}
     dated = datetime.fromisoformat(str(record["trans_date"]).replace("Z", "+00:00"))
     return {**record, "trans_date": (dated + timedelta(days=rng.randint(-3, 3))).isoformat()}
 

@@ -125,7 +125,6 @@ def test_of_a_record_that_landed_twice_the_one_in_the_later_file_stays(warehouse
     assert_exact(warehouse.places, [*many, record("twice", room={"duration": 4})])
 
 
-@pytest.mark.lake
 def test_of_a_record_twice_in_one_answer_the_last_one_stays(warehouse: Warehouse, tmp_path: Path) -> None:
     many = [record(f"cdr-{number}", room={"duration": 1}) for number in range(130_000)]
     build(warehouse, DAY, [land(tmp_path, "1", [many[0] | {"room": {"duration": 9}}, *many])])

@@ -170,7 +170,7 @@ def test_days_that_are_built_together_are_not_current_if_one_of_them_takes_a_rec
     )
 
 
-@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.lake), *range(1, 12)])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.lake), *range(2, 12)])
 def test_in_whatever_order_days_are_answered_and_built_the_tables_hold_the_newest_versions(
     account: Account, tmp_path: Path, seed: int
 ) -> None:
