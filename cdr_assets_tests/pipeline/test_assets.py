@@ -578,7 +578,7 @@ def test_an_error_stops_the_tables_below(
         assert NEXT not in {row["usage_date"] for row in read(scripted.places, table)}
 
 
-@pytest.mark.parametrize("other_day", [DAY, pytest.param(NEXT, marks=pytest.mark.lake)])
+@pytest.mark.parametrize("other_day", [DAY, NEXT])
 def test_a_row_written_past_the_code_location_is_an_error(scripted: Location, script: Script, other_day: date) -> None:
     script.holds(DAY, record("twice", DAY), record("once", DAY))
     scripted.run(DAY)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -12,40 +13,62 @@ import pytest
 from dagster import DagsterRunStatus, RunsFilter
 from dagster_celery.launcher import CeleryRunLauncher
 
+from cdr_assets.days import DAY
 from cdr_assets.definitions import code_location
 from cdr_assets.pipeline.project_runs import DIED_TAG, report_dead_runs
 from cdr_assets.pipeline.run_lock import LocksInPostgres
 from cdr_assets.postgres import Postgres
-from cdr_assets.sandbox.server import Sandbox
+from cdr_assets_tests.httpserver import Answer, answer
 from cdr_assets_tests.location import Script, record
 from cdr_assets_tests.scale.cluster import cluster
 
-FIRST = datetime.now(timezone.utc).date() - timedelta(days=4)
-DAYS = [FIRST + timedelta(days=days) for days in range(4)]
-QUIET = {"CDR_START_DATE": str(FIRST), "CDR_OPEN_DAY_MINUTES": "0", "CDR_SETTLING_DAYS": "0", "CDR_SETTLE_MINUTES": "0"}
+QUIET = {"CDR_OPEN_DAY_MINUTES": "0", "CDR_SETTLING_DAYS": "0", "CDR_SETTLE_MINUTES": "0"}
 FOUND_WITHIN = timedelta(minutes=3)
 
 # A busy machine takes long to start so many processes.
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_two_workers_share_the_days(tmp_path: Path, postgres: str, sandbox: Sandbox) -> None:
-    with cluster(tmp_path, {**sandbox.environment, **QUIET}, postgres, workers=2) as machines:
-        machines.backfill(DAYS[0], DAYS[-1])
+def yesterday() -> date:
+    return datetime.now(timezone.utc).date() - DAY
+
+
+def test_two_workers_share_the_days(tmp_path: Path, postgres: str, script: Script) -> None:
+    days = [yesterday() - DAY, yesterday()]
+    asked, both_asked = set[date](), threading.Event()
+
+    def held(day: date) -> Answer:
+        """The answer for the day, which nobody gets before both days are asked for."""
+        reply = answer(json.dumps({"result": "0", "cdr": [record(str(day), day)]}).encode())
+
+        def hold(handler: BaseHTTPRequestHandler) -> None:
+            asked.add(day)
+            if asked == {*days}:
+                both_asked.set()
+            both_asked.wait(300)
+            reply(handler)
+
+        return hold
+
+    for day in days:
+        script.answers_with(day, held(day))
+    environment = {**script.environment, **QUIET, "CDR_START_DATE": str(days[0])}
+    with cluster(tmp_path, environment, postgres, workers=2) as machines:
+        machines.backfill(days[0], days[-1])
         machines.start_daemon()
         for name in ("w1", "w2"):
             machines.start_worker(name)
         with machines.instance() as instance:
             done = list(machines.done_runs(instance))
-        assert [run.status for run, _ in done] == [DagsterRunStatus.SUCCESS] * len(DAYS)
+        assert [run.status for run, _ in done] == [DagsterRunStatus.SUCCESS] * len(days)
         assert {worker for _, worker in done} == {"w1", "w2"}
         with machines.read() as connection:
-            days = connection.sql("SELECT DISTINCT usage_date FROM call_detail_records ORDER BY ALL").fetchall()
-        assert [day for (day,) in days] == DAYS
+            found = connection.sql("SELECT usage_date, cdr_id FROM call_detail_records ORDER BY ALL").fetchall()
+        assert found == [(day, str(day)) for day in days]
 
 
 def test_a_run_whose_worker_is_killed_is_tried_again(tmp_path: Path, postgres: str, script: Script) -> None:
-    day, (asked, released) = DAYS[-1], (threading.Event(), threading.Event())
+    day, (asked, released) = yesterday(), (threading.Event(), threading.Event())
 
     def hold(_: BaseHTTPRequestHandler) -> None:
         asked.set()

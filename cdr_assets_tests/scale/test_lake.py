@@ -47,7 +47,7 @@ from cdr_assets_tests.scale.worlds import (
 
 PROCESSES = 8
 
-EVERY = int(os.environ.get("CDR_TEST_EVERY_STATEMENT") or 61)
+EVERY = int(os.environ.get("CDR_TEST_EVERY_STATEMENT") or 97)
 """A process is killed at every so many statements of its work."""
 
 

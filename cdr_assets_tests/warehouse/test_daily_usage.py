@@ -109,7 +109,6 @@ def test_the_peak_of_a_day_counts_who_came_the_day_before(warehouse: Warehouse) 
     assert_exact(warehouse)
 
 
-@pytest.mark.lake
 def test_a_connection_that_became_shorter_leaves_the_days_that_it_no_longer_overlaps(warehouse: Warehouse) -> None:
     build(
         warehouse,

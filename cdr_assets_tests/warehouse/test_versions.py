@@ -156,7 +156,7 @@ def test_folders_above_the_landing_zone_do_not_matter(tmp_path: Path) -> None:
     assert_exact(account.warehouse.places, [record("a", DAYS[1])])
 
 
-@pytest.mark.parametrize(("moves_from", "to"), [(0, 1), pytest.param(1, 0, marks=pytest.mark.lake)])
+@pytest.mark.parametrize(("moves_from", "to"), [(0, 1), (1, 0)])
 def test_days_that_are_built_together_are_not_current_if_one_of_them_takes_a_record_from_another(
     account: Account, moves_from: int, to: int
 ) -> None:
@@ -170,7 +170,7 @@ def test_days_that_are_built_together_are_not_current_if_one_of_them_takes_a_rec
     )
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.lake), *range(2, 12)])
+@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.lake), *range(3, 12)])
 def test_in_whatever_order_days_are_answered_and_built_the_tables_hold_the_newest_versions(
     account: Account, tmp_path: Path, seed: int
 ) -> None:
