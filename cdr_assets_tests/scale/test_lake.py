@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
+import duckdb
 import psycopg
 import pytest
 
@@ -106,6 +107,13 @@ def test_two_first_builds_of_a_day_do_not_double_its_rows(tmp_path: Path, postgr
 
 def _build_whole(_number: int, _count: int, places: Places, days: list[date]) -> None:
     build_share(0, 1, places, days, True, True)
+
+
+@pytest.mark.xfail(raises=duckdb.ParserException, strict=True, reason="DuckLake 1.5.5 cannot ask for such a number")
+def test_a_conference_number_with_a_nul_is_built(tmp_path: Path, postgres: str) -> None:
+    zone, day = LandingZone(tmp_path), date(2026, 11, 2)
+    ingest(zone, one(batches(_record("a", day), _record("b", day, conf_num="\0"))), "period", [day])
+    build_until_done(Warehouse(on_lake(tmp_path / "lake", postgres, str(tmp_path))), zone, [day])
 
 
 def test_writers_merge_the_small_files_of_their_transactions(tmp_path: Path, postgres: str) -> None:
