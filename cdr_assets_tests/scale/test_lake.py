@@ -374,6 +374,9 @@ def test_upkeep_while_others_write_and_read_changes_no_row_and_makes_nobody_wait
         longest, seen = reader.result()
     assert seen == {10}, "a statement sees a whole state"
     assert longest < 2
+    # While others write, the files that they add count, too.
+    done = lake.upkeep()
+    assert done.after.files <= done.before.files
     assert differences(small.lake, small.file) == []
 
 
