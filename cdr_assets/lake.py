@@ -50,6 +50,12 @@ _OPTIONS = {
     "data_inlining_row_limit": "0",
 }
 
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": MEMORY_LIMIT,
+    # By it DuckLake asks Postgres which files have the values that a join looks for. If one has a NUL, that fails.
+    "disabled_optimizers": "join_filter_pushdown",
+}
+
 
 class Size(NamedTuple):
     """How large a lake is, as its newest snapshot has it."""
@@ -188,7 +194,7 @@ class Lake:
         spilling = TemporaryDirectory(prefix="spill-", dir=self._spill, ignore_cleanup_errors=True)
         with (
             spilling as spill,
-            duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill, **UNCHECKED}) as found,
+            duckdb.connect(config={"temp_directory": spill, **_SETTINGS, **UNCHECKED}) as found,
         ):
             try:
                 self._attach(found, read_only)

@@ -311,6 +311,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warehouse
         yield warehouse, connection
 
 
+@pytest.mark.lake
 @given(elements=answers())
 @settings(max_examples=examples(40), deadline=None)
 def test_any_answer_ends_in_rows_lost_fields_and_quarantine_that_add_up(
