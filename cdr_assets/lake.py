@@ -46,6 +46,8 @@ _EVERY = 25
 
 _OPTIONS = {
     "parquet_compression": "'zstd'",
+    # Instead of DuckDB's usual 3: it takes less CPU, and files are 1 % (records) to 6 % (attendance) larger.
+    "parquet_compression_level": "1",
     # Rows in the catalogue instead of in a file: a part of DuckLake with open faults.
     "data_inlining_row_limit": "0",
 }
