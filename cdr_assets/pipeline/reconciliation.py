@@ -78,15 +78,12 @@ def reconcile(
 
 
 def _sample(connection: Connection, day: date, sample: int) -> Iterator[Sampled]:
-    for route, subject in (("room-period", "room"), ("conf", "conference")):
-        for picked in run(connection, CALL_DETAIL_RECORDS.sql(f"sample_{subject}s"), usage_date=day, sample=sample):
-            records = run(
-                connection,
-                CALL_DETAIL_RECORDS.sql(f"records_of_{subject}"),
-                usage_date=day,
-                subject=picked["subject"],
-            )
-            yield Sampled(route, picked["subject"], {row["cdr_id"]: row["room_duration_s"] for row in records})
+    for route, statement in (("room-period", "sample_rooms"), ("conf", "sample_conferences")):
+        in_table: dict[str, Seconds] = {}
+        for row in run(connection, CALL_DETAIL_RECORDS.sql(statement), usage_date=day, sample=sample):
+            in_table.setdefault(row["subject"], {})[row["cdr_id"]] = row["room_duration_s"]
+        for subject, seconds in in_table.items():
+            yield Sampled(route, subject, seconds)
 
 
 @dataclass(frozen=True)

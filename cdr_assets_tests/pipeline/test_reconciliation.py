@@ -116,6 +116,15 @@ def test_records_that_only_a_route_has_are_shown_and_land_in_the_same_runs_table
     assert red(sampling.run(DAY)) == []
 
 
+@pytest.mark.lake
+def test_a_conference_number_with_a_nul_is_compared(sampling: Location, script: Script) -> None:
+    early, late = record("early", DAY, conf_num="a\0b"), record("late", DAY, conf_num="a\0b")
+    script.holds(DAY, early)
+    room_answers(script, early)
+    script.answers["/cdr/conf/a%00b"] = holding(early, late)
+    assert differences(sampling.run(DAY)) == [["conf", "a b", "late", "only in the route's answer"]]
+
+
 def test_a_routes_records_of_another_day_land_there_and_that_day_is_rebuilt(sampling: Location, script: Script) -> None:
     evening, morning = record("evening", DAY), record("morning", NEXT)
     script.holds(DAY, evening)

@@ -1,10 +1,15 @@
--- Conferences of the day, at random.
-SELECT conf_num AS subject
+-- The records of some conferences of the day, which are picked at random.
+SELECT conf_num AS subject, cdr_id, room_duration_s
 FROM (
-    SELECT DISTINCT conf_num
-    FROM call_detail_records
-    WHERE usage_date = $usage_date
-      AND conf_num <> ''
+    SELECT conf_num
+    FROM (
+        SELECT DISTINCT conf_num
+        FROM call_detail_records
+        WHERE usage_date = $usage_date
+          AND conf_num <> ''
+    )
+    ORDER BY random()
+    LIMIT $sample
 )
-ORDER BY random()
-LIMIT $sample;
+JOIN call_detail_records USING (conf_num)
+WHERE usage_date = $usage_date;

@@ -1,5 +1,0 @@
--- Records of one conference on the day.
-SELECT cdr_id, room_duration_s
-FROM call_detail_records
-WHERE usage_date = $usage_date
-  AND conf_num = $subject;
