@@ -53,6 +53,8 @@ class IngestResult:
     """Their names in the storage."""
     has_no_list: bool = False
     """The answer reported success without a list of records, which counts as no records."""
+    signs_of_more: tuple[str, ...] = ()
+    """How the answer says that it lacks records."""
 
     @property
     def changed_days(self) -> list[date]:
@@ -108,7 +110,9 @@ def commit(zone: LandingZone, staged: Staged) -> IngestResult:
             if day in staged.days:
                 zone.note_asked(day, staged.request, staged.sent_at)
     files = [zone.keep_quarantined(staged.quarantine_file(day), day) for day in staged.quarantined]
-    return IngestResult(dict(staged.records), changes, dict(staged.quarantined), files, staged.has_no_list)
+    return IngestResult(
+        dict(staged.records), changes, dict(staged.quarantined), files, staged.has_no_list, staged.signs_of_more
+    )
 
 
 def _commit_day(zone: LandingZone, staged: Staged, day: date) -> Change:
@@ -134,7 +138,10 @@ def _is_first_answer(staged: Staged, day: date, older: Sequence[LandedFile]) -> 
     what comes after the first answer for a closed day is late."""
     closed_at = end_of(day)
     is_closed = staged.sent_at >= closed_at
-    return not any(file.covers_day and (not is_closed or file.landed_at >= closed_at) for file in older)
+    # A file that an earlier request brought later was named by a wrong clock.
+    return not any(
+        file.covers_day and (not is_closed or closed_at <= file.landed_at <= staged.sent_at) for file in older
+    )
 
 
 def _counts(staged: Staged, day: date, older: Sequence[LandedFile]) -> Counts:

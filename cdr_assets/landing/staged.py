@@ -43,6 +43,7 @@ class Staged:
         """Valid records of the answer by UTC day."""
         self.quarantined: dict[date | None, int] = {}
         self.has_no_list = False
+        self.signs_of_more: tuple[str, ...] = ()
         self.is_whole = False
         """The answer was written to its end."""
         self.lands_whole = False
@@ -86,14 +87,14 @@ class Staged:
         """
         self.records, self.quarantined, self.counts = {}, {}, {}
         self._lines, self._ids = {}, {}
-        self.has_no_list, self.is_whole = False, False
+        self.has_no_list, self.is_whole, self.signs_of_more = False, False, ()
         self.request, self.sent_at = self._zone.next_request(), self._zone.now()
         self.lands_whole = self.replace or self._zone.is_asked_elsewhere(self.days, self.folder)
         with ExitStack() as stack:
             compared = {} if self.lands_whole else self._comparisons(stack)
             writers = stack.enter_context(_Writers(self))
             for batch in batches:
-                self.has_no_list = batch.has_no_list
+                self.has_no_list, self.signs_of_more = batch.has_no_list, batch.signs_of_more
                 for day, lines in batch.days.items():
                     self.records[day] = self.records.get(day, 0) + lines.count
                     text, ids = lines.text, lines.ids

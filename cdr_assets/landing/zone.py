@@ -15,12 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import date, datetime, timezone
+from functools import cached_property, partial
 from pathlib import Path
+
+import msgspec
 
 from cdr_assets.days import DAY, days_between, end_of, utc_now
 from cdr_assets.landing.files import SUFFIX, LandedFile
@@ -38,6 +42,8 @@ LONGEST_SETTLING = DAY * 32
 """A day that has closed is fetched again for no longer than this."""
 
 _REQUESTS = f"{LANDING}/.requests"
+_NO_REQUEST = 10**15
+"""Beyond every number: a note that says more is damaged."""
 _ASKED, _MOVED, _LOADED = ".asked", ".moved", ".loaded"
 
 
@@ -117,10 +123,10 @@ class LandingZone:
         """When the request was sent that last asked for the whole UTC day; None if none was answered.
 
         Days that only earlier versions fetched have no note of it. For those it is an estimate from the newest file of
-        such an answer.
+        such an answer. A time in the future was told by a wrong clock, and proves nothing.
         """
         _, sent_at = _request_and_time(self._text(_name(day, _ASKED)))
-        return sent_at or self._estimated(day, self.files(day))
+        return self._asked(day, sent_at, lambda: self.files(day))
 
     def all_asked(self, first: date | None = None, last: date | None = None) -> dict[date, datetime | None]:
         """When each day that landed, from `first` to `last`, was last asked for whole: see `asked`."""
@@ -129,14 +135,18 @@ class LandingZone:
         asked = {}
         for day, files in landed.items():
             _, sent_at = _request_and_time(noted.get(day, ""))
-            asked[day] = sent_at or self._estimated(day, _counted(files.values()))
+            asked[day] = self._asked(day, sent_at, partial(_counted, files.values()))
         return asked
 
-    def _estimated(self, day: date, files: Sequence[LandedFile]) -> datetime | None:
-        sent_at = next((file.landed_at for file in reversed(files) if file.covers_day), None)
-        if sent_at and sent_at >= end_of(day):
+    def _asked(self, day: date, noted: datetime | None, files: Callable[[], Sequence[LandedFile]]) -> datetime | None:
+        now = self.now()
+        if noted and noted <= now:
+            return noted
+        times = (file.landed_at for file in reversed(files()) if file.covers_day)
+        sent_at = next((when for when in times if when <= now), None)
+        if sent_at and not noted and sent_at >= end_of(day):
             # They went on asking, and an answer that brought nothing left no file.
-            return max(sent_at, min(sent_at + LONGEST_SETTLING, self.now()))
+            return min(sent_at + LONGEST_SETTLING, now)
         return sent_at
 
     def note_asked(self, day: date, request: int, sent_at: datetime) -> None:
@@ -151,8 +161,12 @@ class LandingZone:
         week = DAY * MOVES_WITHIN_DAYS
         listed = self._listed(day - week, day + week)
         texts = self._texts({near: files[_LOADED] for near, files in listed.items() if _LOADED in files})
-        loaded = defaultdict(lambda: -1, {near: int(text) for near, text in texts.items() if text})
+        loaded = {near: _number(texts.get(near, "")) for near in days_between(day - week, day + week)}
         landed = {near: _counted(files.values()) for near, files in listed.items()}
+        noted = self._noted(day) if _MOVED in listed.get(day, {}) else {}
+        if noted is None:
+            # What the loaded files moved is not known, so each of them may have.
+            loaded = dict.fromkeys(loaded, -1)
         own = min((file.request for file in landed.get(day, []) if file.request > loaded[day]), default=sys.maxsize)
         not_loaded = [
             file
@@ -161,8 +175,7 @@ class LandingZone:
             for file in landed.get(near, [])
             if file.request > min(own, loaded[near])
         ]
-        noted = self._noted(day) if _MOVED in listed.get(day, {}) else {}
-        return MovedRecords(noted, not_loaded)
+        return MovedRecords(noted or {}, not_loaded)
 
     def note_moved(self, day: date, moved: Mapping[str, int]) -> None:
         """Notes which records of the day lie under another day: their ids, and the request that moved each."""
@@ -171,22 +184,28 @@ class LandingZone:
 
     def note_loaded(self, day: date, request: int) -> None:
         """Notes that the day's records up to this request are in the tables, and that what they moved is noted."""
-        if self.storage.read(_name(day, _LOADED)) != str(request):
+        if self._text(_name(day, _LOADED)) != str(request):
             self.storage.write(_name(day, _LOADED), str(request))
 
-    def _noted(self, day: date) -> dict[str, int]:
-        noted: dict[str, int] = json.loads(self.storage.read(_name(day, _MOVED)) or "{}")
-        return noted
+    def _noted(self, day: date) -> dict[str, int] | None:
+        """Which records of the day are noted as moved; None if somebody damaged the note."""
+        with suppress(ValueError, RecursionError):
+            return msgspec.json.decode(self.storage.read(_name(day, _MOVED)) or "{}", type=dict[str, int])
+        return None
 
     def next_request(self) -> int:
         """The number of a request that is about to be sent. It is larger than every one before."""
         with self.storage.lock("requests"):
-            text = self._text(_REQUESTS).strip()
-            last = int(text) if text.isdecimal() else self._largest_request()
+            last = max(_number(self._text(_REQUESTS)), self._largest_request)
             self.storage.write(_REQUESTS, f"{last + 1:020d}\n")
         return last + 1
 
+    @cached_property
     def _largest_request(self) -> int:
+        """The largest number of a request in the zone, when this object first sent one.
+
+        The note of the last number can be older than the files beside it: a copy that was restored took it first.
+        """
         listed = self._listed()
         landed = [LandedFile.of(file) for files in listed.values() for file in _records(files.values())]
         asked = self._texts({day: files[_ASKED] for day, files in listed.items() if _ASKED in files})
@@ -287,10 +306,16 @@ def _version(files: Sequence[Stored | LandedFile]) -> str:
 
 def _request_and_time(text: str) -> tuple[int, datetime | None]:
     """What a note says of the last request for a whole day: its number, and when it was sent."""
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         request, sent_at = text.split()
-        return int(request), datetime.fromisoformat(sent_at).astimezone(timezone.utc)
+        return _number(request), datetime.fromisoformat(sent_at).astimezone(timezone.utc)
     return -1, None
+
+
+def _number(text: str) -> int:
+    """The number of a request in a note; -1 where there is none, or one that no request has had."""
+    found = re.fullmatch(r"\s*(\d{1,20})\s*", text, re.ASCII)
+    return int(found[1]) if found and int(found[1]) < _NO_REQUEST else -1
 
 
 def _digest(path: Path) -> str:

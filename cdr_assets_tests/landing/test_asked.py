@@ -88,6 +88,22 @@ def test_after_a_clock_was_wrong_the_note_is_that_of_the_newest_request(zone: La
     assert zone.asked(DAY) == NOON
 
 
+@pytest.mark.parametrize("ahead", [HOUR, 60 * HOUR])
+def test_a_time_of_asking_in_the_future_is_no_proof(zone: LandingZone, clock: Hands, ahead: timedelta) -> None:
+    fetch(zone, record("a"))
+    clock.now = NOON + HOUR + ahead
+    fetch(zone, record("a"), record("b"))
+    clock.now = NOON + HOUR
+    assert zone.asked(DAY) == NOON
+    assert zone.all_asked() == {DAY: NOON}
+    clock.now = midnight(NEXT) + HOUR
+    if ahead > 2 * HOUR:
+        assert zone.asked(DAY) == NOON, "still in the future"
+    fetch(zone, record("a"), record("b"))
+    assert zone.asked(DAY) == clock.now
+    assert [file.records for file in zone.files(DAY)] == [1, 1, 0], "the first answer since the day closed"
+
+
 def test_an_answer_that_fails_notes_nothing(zone: LandingZone) -> None:
     with pytest.raises(ValueError, match="without a whole answer"):
         ingest(zone, [], "period", [DAY])
@@ -110,11 +126,15 @@ def spoil(zone: LandingZone) -> None:
     zone.storage.write(MARKER, "nonsense")
 
 
+def overflow(zone: LandingZone) -> None:
+    zone.storage.write(MARKER, "2 0001-01-01T00:00:00+14:00")
+
+
 def break_text(zone: LandingZone) -> None:
     put(zone, MARKER, b"\xff\xff")
 
 
-@pytest.mark.parametrize("lose", [remove, spoil, break_text])
+@pytest.mark.parametrize("lose", [remove, spoil, overflow, break_text])
 def test_without_a_note_it_is_the_newest_file_of_an_answer_for_the_whole_day(
     zone: LandingZone, clock: Hands, lose: Callable[[LandingZone], None]
 ) -> None:
@@ -156,6 +176,20 @@ def test_requests_go_on_from_the_noted_one_when_their_count_is_lost(zone: Landin
         fetch(zone, record("a"))
     zone.storage.delete("landing/.requests")
     assert zone.next_request() == 4
+
+
+@pytest.mark.parametrize("note", [b"00000000000000000001", b"99999999999999999999", b"\xff\xff", b""])
+def test_requests_go_on_above_every_number_of_a_restored_zone(
+    zone: LandingZone, place: Place, clock: Hands, note: bytes
+) -> None:
+    fetch(zone, record("a", name="old"))
+    fetch(zone, record("a", name="newer"))
+    fetch(zone, record("a", name="newer"))
+    put(zone, "landing/.requests", note)
+    restored = place.zone(clock)
+    fetch(restored, record("a", name="newest"))
+    assert [file.request for file in restored.files(DAY)] == [1, 2, 4]
+    assert restored.next_request() == 5
 
 
 def test_the_note_is_readable_by_its_owner_alone_and_the_version_of_the_day_is_without_it(tmp_path: Path) -> None:

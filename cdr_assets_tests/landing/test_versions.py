@@ -228,6 +228,22 @@ def test_a_record_that_moved_away_and_came_back_unchanged_is_a_newer_version(zon
     assert zone.files(DAY)[0] == first
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"a": "b"}', b"\xff\xff", b"x"])
+def test_damaged_notes_of_what_moved_are_made_again_from_what_landed(zone: LandingZone, damage: bytes) -> None:
+    fetch(zone, record("a"), record("b"))
+    ingest(zone, one(batches(record("a", NEXT))), "period", [NEXT])
+    for day in (DAY, NEXT):
+        zone.note_loaded(day, zone.files(day)[-1].request)
+        put(zone, name_in(day, ".loaded"), damage)
+        put(zone, name_in(day, ".moved"), damage or b"{")
+    assert fetch(zone, record("b"), record("a")).changes == {DAY: Change(changed=1)}
+    assert fetch(zone, record("b"), record("a")).changes == {DAY: Change()}
+    zone.note_loaded(DAY, 3)
+    zone.note_moved(DAY, {})
+    assert zone.storage.read(name_in(DAY, ".loaded")) == "3"
+    assert zone.storage.read(name_in(DAY, ".moved")) == "{}"
+
+
 def test_a_record_that_came_back_before_its_other_day_was_loaded_is_a_newer_version(zone: LandingZone) -> None:
     fetch(zone, record("a"), record("b"))
     for _ in range(2):
