@@ -103,15 +103,16 @@ def read_records(chunks: Iterable[bytes]) -> Iterator[Batch]:
 
     Batches come while the answer is being read. Only the end of the iteration says that the answer was whole and good:
     an AnswerError can be raised at any point before. An empty list of records gives no batch. Success without a list
-    of records gives one empty batch with `has_no_list`.
+    of records gives one empty batch with `has_no_list`. An answer that says that it lacks records ends with an empty
+    batch with `signs_of_more`: the API documents no such answer, and no way to ask for the rest.
     """
     body = _Body(chunks)
     opened = _up_to_records(body)
-    if opened is None:
-        yield Batch(has_no_list=True)
-        return
     head, text = opened
-    size, follows, ended = BATCH_BYTES, False, False
+    if not head:
+        yield Batch(has_no_list=True, signs_of_more=_signs_of_more(text, 0))
+        return
+    size, follows, ended, records = BATCH_BYTES, False, False, 0
     while not ended:
         text = body.more(text, size)
         cut = _guessed_cut(text) or _exact_cut(text, follows, body.length - len(text))
@@ -125,10 +126,13 @@ def read_records(chunks: Iterable[bytes]) -> Iterator[Batch]:
             continue
         if cut.elements:
             yield to_batch(cut.array, cut.elements)
+            records += len(cut.elements)
         text, size, follows, ended = text[cut.end + 1 :], BATCH_BYTES, True, cut.is_last
-    fault = _fault(head + b"]" + body.more(text, MAX_ENVELOPE_BYTES + 1))
-    if fault:
+    envelope = head + b"]" + body.more(text, MAX_ENVELOPE_BYTES + 1)
+    if fault := _fault(envelope):
         raise fault
+    if signs := _signs_of_more(envelope, records):
+        yield Batch(signs_of_more=signs)
 
 
 def refusal(body: bytes) -> RefusedAnswer | None:
@@ -162,8 +166,11 @@ class _Body:
         return b"".join(pieces)
 
 
-def _up_to_records(body: _Body) -> tuple[bytes, bytes] | None:
-    """The answer up to the bracket that opens its records, and some bytes after it; None for success without a list."""
+def _up_to_records(body: _Body) -> tuple[bytes, bytes]:
+    """The answer up to the bracket that opens its records, and some bytes after it.
+
+    For success without a list, nothing and the whole answer.
+    """
     text, size = b"", BATCH_BYTES
     while True:
         text = body.more(text, size)
@@ -180,7 +187,7 @@ def _up_to_records(body: _Body) -> tuple[bytes, bytes] | None:
             fault = _fault(text) or _fault_without_list(text)
             if fault:
                 raise fault
-            return None
+            return b"", text
         if len(text) > MAX_ENVELOPE_BYTES:
             raise UnreadableAnswer(
                 f"no records in the first {MAX_ENVELOPE_BYTES:,} bytes of the answer: {describe(text)}"
@@ -197,6 +204,12 @@ _CODES = ("result", "error_code", "request_id")
 _MAX_CODE = 80
 _RECORD_KEYS = frozenset({"cdr_id", "trans_date"})
 """With one of these an object is a record, whatever else it has."""
+_NOTHING = (None, "", False, 0, "0", "false", "False", [], {})
+_MORE = re.compile(
+    r"(has_?)?(more|next)(_?(page|token|url|link|cursor|records))*|(is_?)?(truncated|partial|incomplete)", re.IGNORECASE
+)
+_TOTAL = re.compile(r"(total|count)(_?(count|records|results|cdrs?))?", re.IGNORECASE)
+_ERROR = re.compile(r"error(_?(code|message))?", re.IGNORECASE)
 _JSON_IN_TEXT = re.compile(r'^\s*[\[{"]|"\s*:')
 
 
@@ -240,6 +253,19 @@ def _fault_without_list(text: bytes) -> UnreadableAnswer | None:
     if any(_said(name, fields[name]) for name in ("error", "error_code") if name in fields):
         return UnreadableAnswer(f"the answer has no cdr, but an error: {describe(text)}")
     return None
+
+
+def _signs_of_more(text: bytes, records: int) -> tuple[str, ...]:
+    """How a good envelope, or an object in it, says that the list of so many records is not whole."""
+    try:
+        fields = msgspec.json.decode(text.removeprefix(BOM))
+    except RecursionError:
+        return ()
+    parts = [fields, *(value for value in fields.values() if isinstance(value, dict))]
+    members = [(key, value) for part in parts for key, value in part.items() if value not in _NOTHING]
+    signs = [f"{key} is set" for key, value in members if _MORE.fullmatch(key) or (value and _ERROR.fullmatch(key))]
+    totals = ((key, int(value)) for key, value in members if _TOTAL.fullmatch(key) and str(value).isdecimal())
+    return (*signs, *(f"{key} is {total:,}, the list has {records:,}" for key, total in totals if total > records))
 
 
 def _refusal(fields: dict[str, msgspec.Raw]) -> RefusedAnswer | None:

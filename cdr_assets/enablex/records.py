@@ -62,6 +62,9 @@ class Batch:
     quarantined: list[Quarantined] = field(default_factory=list)
     has_no_list: bool = False
     """The answer reported success without a list of records. This batch is then the only one, and it is empty."""
+    signs_of_more: tuple[str, ...] = ()
+    """How the answer says that it lacks records, in words without a value of its own. This batch is then the last one,
+    and it is empty."""
 
 
 class _Id:

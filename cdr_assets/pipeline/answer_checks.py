@@ -20,6 +20,12 @@ NO_RECORD_VANISHED_UPSTREAM = Check(
     "Expected once EnableX lets CDRs expire; on a recent day, ask EnableX. To drop them, materialize the day with "
     "replace: true.",
 )
+THE_ANSWER_IS_WHOLE = Check(
+    "the_answer_is_whole",
+    "The answer does not say that it lacks records: no page after it, no larger total, no error beside its records.",
+    "What came has landed. EnableX documents no answer in parts, so ask EnableX how to get the rest. fetch_room and "
+    "fetch_conference may bring it.",
+)
 ROUTES_AGREE = Check(
     "routes_agree",
     "The room and conference routes return the same records and minutes as the table. Sampled once per fetching run: "
@@ -33,15 +39,16 @@ NO_DAY_IS_OVERDUE = Check(
     "No day lacks its records CDR_OVERDUE_HOURS after it was due because its fetches fail. Evaluated by closed_days.",
     "The failed runs of these days say why. To try now, materialize period_cdr for one of them.",
 )
-INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM)
+INGEST_CHECKS = (NO_RECORD_WAS_SET_ASIDE, NO_RECORD_VANISHED_UPSTREAM, THE_ANSWER_IS_WHOLE)
 
 
 def ingest_findings(day: date, ingested: IngestResult) -> list[Finding]:
     """The findings of the checks on answers, for the day's answer."""
     files = ({"file": file.removeprefix("quarantine/")} for file in sorted(ingested.quarantine_files))
     quarantined = sum(ingested.quarantined.values())
-    vanished = ingested.changes[day].vanished
+    vanished, signs = ingested.changes[day].vanished, ingested.signs_of_more
     return [
         Finding(PERIOD_CDR, NO_RECORD_WAS_SET_ASIDE, day, quarantined, list(files)),
         Finding(PERIOD_CDR, NO_RECORD_VANISHED_UPSTREAM, day, vanished, [{"vanished_records": vanished}]),
+        Finding(PERIOD_CDR, THE_ANSWER_IS_WHOLE, day, len(signs), [{"answer": sign} for sign in signs]),
     ]

@@ -52,6 +52,8 @@ class OnDemand:
             f"{sum(ingested.records.values())} records on {describe_days(ingested.records) or 'no day'}; "
             f"changed: {describe_days(ingested.changed_days) or 'nothing'}"
         )
+        if ingested.signs_of_more:
+            context.log.warning(f"The answer says that it lacks records: {'; '.join(ingested.signs_of_more)}")
         if early := events.before_start_date(ingested, start):
             context.log.warning(f"Records from before CDR_START_DATE: {early}")
         for materialization in events.landed_on_demand(

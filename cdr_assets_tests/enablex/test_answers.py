@@ -209,6 +209,41 @@ def test_success_without_a_list_is_an_empty_answer_that_says_so(without: bytes, 
     assert list(read_records([without])) == [Batch(has_no_list=True)]
 
 
+@pytest.mark.parametrize(
+    ("says", "sign"),
+    [
+        (b'"next_page_token":"abc"', "next_page_token is set"),
+        (b'"has_more":true', "has_more is set"),
+        (b'"hasMore":"true"', "hasMore is set"),
+        (b'"truncated":1', "truncated is set"),
+        (b'"error":"too many records"', "error is set"),
+        (b'"total":3', "total is 3, the list has 2"),
+        (b'"totalCount":"1200"', "totalCount is 1,200, the list has 2"),
+        (b'"paging":{"next":{"page":2}}', "next is set"),
+    ],
+)
+def test_an_answer_that_says_that_it_lacks_records_is_read_and_told_without_what_it_says(
+    says: bytes, sign: str, batch_bytes: int
+) -> None:
+    two = b'"cdr":[%b,%b]' % (record("a"), record("b"))
+    for answer in (b'{"result":0,%b,%b}' % (says, two), b'{%b,%b,"result":0}' % (two, says)):
+        *batches, last = read_records([answer])
+        assert sum(lines.count for batch in batches for lines in batch.days.values()) == 2
+        assert last == Batch(signs_of_more=(sign,))
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b'"next_page_token":null,"has_more":false,"truncated":"false","error":"","total":2,"count":"2","more":[]',
+        b'"nextroom":1,"countess":9,"errors_seen":3,"page":{"total":1}',
+    ],
+)
+def test_an_answer_that_says_that_it_is_whole_has_no_sign_of_more(says: bytes) -> None:
+    batches = read_records([b'{"result":0,%b,"cdr":[%b,%b]}' % (says, record("a"), record("b"))])
+    assert not any(batch.signs_of_more for batch in batches)
+
+
 @pytest.mark.parametrize("said", ["result", "status"])
 def test_a_refusal_without_a_list_is_no_empty_answer(said: str) -> None:
     refused = {"result": b'{"result":1,"cdr":null}', "status": b'{"result":0,"status":"error"}'}

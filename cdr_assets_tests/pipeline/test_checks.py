@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from typing import Any
 
@@ -65,6 +66,21 @@ def test_a_finding_stays_red_when_other_days_are_built(scripted: Location, scrip
     assert [row["usage_date"] for row in sample_of(lost)] == [str(DAY)]
     assert lost.metadata["what_to_do"].value
     assert findings(scripted) == [(DAY, LOST, 1), (DAY, QUARANTINED, 2)]
+
+
+def test_records_of_an_answer_that_says_it_is_not_whole_land_and_its_day_is_red_until_it_is(
+    scripted: Location, script: Script
+) -> None:
+    body = {"result": "0", "cdr": [plain("a", DAY)], "next_page_token": "a-secret", "total": 2}
+    script.answers_with(DAY, answer(json.dumps(body).encode()))
+    result = scripted.run(DAY)
+    assert result.success
+    assert red(result) == ["the_answer_is_whole"]
+    (whole,) = [check for name, check in checks(result).items() if name == "the_answer_is_whole"]
+    assert [row["answer"] for row in sample_of(whole)] == ["next_page_token is set", "total is 2, the list has 1"]
+    assert len(read(scripted.places, "call_detail_records")) == 1
+    script.holds(DAY, plain("a", DAY), plain("b", DAY))
+    assert red(scripted.run(DAY)) == []
 
 
 def test_a_finding_is_closed_when_its_day_is_looked_at_again_and_is_clean(scripted: Location, script: Script) -> None:
