@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import date, datetime, timezone
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -64,6 +64,7 @@ class LandingZone:
         """The present, as an aware datetime."""
         self.storage: Storage = Folder(root, private=LANDING) if isinstance(root, Path) else root.storage
         self._staging = Staging(self.storage)
+        self._last_request = -1
 
     @property
     def landing(self) -> Path:
@@ -184,6 +185,9 @@ class LandingZone:
 
     def note_loaded(self, day: date, request: int) -> None:
         """Notes that the day's records up to this request are in the tables, and that what they moved is noted."""
+        if self._noted(day) is None:
+            # Else what moved would have been noted again.
+            self.note_moved(day, {})
         if self._text(_name(day, _LOADED)) != str(request):
             self.storage.write(_name(day, _LOADED), str(request))
 
@@ -196,16 +200,15 @@ class LandingZone:
     def next_request(self) -> int:
         """The number of a request that is about to be sent. It is larger than every one before."""
         with self.storage.lock("requests"):
-            last = max(_number(self._text(_REQUESTS)), self._largest_request)
-            self.storage.write(_REQUESTS, f"{last + 1:020d}\n")
-        return last + 1
+            noted = _number(self._text(_REQUESTS))
+            # The note can be older than the files near it: a copy that was restored took it first.
+            if self._last_request < 0 or noted < 0:
+                self._last_request = self._largest_request()
+            self._last_request = max(noted, self._last_request) + 1
+            self.storage.write(_REQUESTS, f"{self._last_request:020d}\n")
+            return self._last_request
 
-    @cached_property
     def _largest_request(self) -> int:
-        """The largest number of a request in the zone, when this object first sent one.
-
-        The note of the last number can be older than the files beside it: a copy that was restored took it first.
-        """
         listed = self._listed()
         landed = [LandedFile.of(file) for files in listed.values() for file in _records(files.values())]
         asked = self._texts({day: files[_ASKED] for day, files in listed.items() if _ASKED in files})

@@ -182,7 +182,6 @@ def _keep_newest_versions(
     compared = counted["ids"]
     near = run(connection, read_sql("moved_records/near"), usage_date=usage_date)
     if not compared and not near:
-        landed.note_moved(usage_date, {})
         return [], []
     changed_days = set[date]()
     if compared:

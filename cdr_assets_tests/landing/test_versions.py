@@ -239,7 +239,6 @@ def test_damaged_notes_of_what_moved_are_made_again_from_what_landed(zone: Landi
     assert fetch(zone, record("b"), record("a")).changes == {DAY: Change(changed=1)}
     assert fetch(zone, record("b"), record("a")).changes == {DAY: Change()}
     zone.note_loaded(DAY, 3)
-    zone.note_moved(DAY, {})
     assert zone.storage.read(name_in(DAY, ".loaded")) == "3"
     assert zone.storage.read(name_in(DAY, ".moved")) == "{}"
 

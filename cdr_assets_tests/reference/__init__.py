@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ Record = dict[str, Any]
 Row = dict[str, Any]
 
 THOUSANDTH = Decimal("0.001")
+HALF_A_YEAR = timedelta(days=183)
 LONGEST_SECONDS, LONGEST_MINUTES = 31 * 86_400, 31 * 1_440
 
 
@@ -32,6 +33,12 @@ def moment(text: str | None) -> datetime | None:
         return None
     given = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return given.astimezone(timezone.utc).replace(tzinfo=None) if given.tzinfo else given
+
+
+def near(record: Record, text: str | None) -> datetime | None:
+    """A time of the record; None if its clock was wrong: half a year or more from the record's date."""
+    when, dated = moment(text), moment(record["trans_date"])
+    return when if when and dated and abs(when - dated) <= HALF_A_YEAR else None
 
 
 def number(value: Any) -> Decimal | None:
@@ -51,7 +58,7 @@ def seconds(record: Record) -> Decimal | None:
     room = part(record, "room")
     if (duration := number(room.get("duration"))) is not None:
         return within(duration, LONGEST_SECONDS)
-    connect, disconnect = moment(room.get("connect_dt")), moment(room.get("disconnect_dt"))
+    connect, disconnect = (near(record, room.get(name)) for name in ("connect_dt", "disconnect_dt"))
     if connect is None or disconnect is None:
         return None
     length = Decimal((disconnect - connect).total_seconds()).quantize(THOUSANDTH, ROUND_HALF_UP)
@@ -76,8 +83,8 @@ def typed(record: Record) -> Row:
         "usage_date": utc_day(record),
         **{name: None if value is None else str(value) for name, value in texts.items()},
         **{name: None if value is None else json.dumps(value) for name, value in objects.items()},
-        "room_connect_dt": moment(room.get("connect_dt")),
-        "room_disconnect_dt": moment(room.get("disconnect_dt")),
+        "room_connect_dt": near(record, room.get("connect_dt")),
+        "room_disconnect_dt": near(record, room.get("disconnect_dt")),
         "room_duration_s": seconds(record),
         **{
             name: within(number(media.get(name)), LONGEST_MINUTES)

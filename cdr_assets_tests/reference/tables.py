@@ -32,7 +32,6 @@ Key = TypeVar("Key")
 
 DAY = timedelta(days=1)
 LONGEST_GAP = timedelta(days=7)
-LONGEST_OF_A_DAY = timedelta(days=366)
 PRESENCE = ("presence_minutes", "rejoins", "longest_absence_s", "alone_minutes", "with_moderator_minutes", "share")
 
 
@@ -339,8 +338,6 @@ def stays_by_day(records: Iterable[Row]) -> dict[tuple[date, str | None], dict[i
     found: dict[tuple[date, str | None], dict[int | None, list[Stay]]] = defaultdict(lambda: defaultdict(list))
     for place, conference in enumerate(conferences(records)):
         for who, connect, disconnect in stays(conference.records):
-            if disconnect - connect > LONGEST_OF_A_DAY:
-                continue
             midnight = datetime.combine(connect.date(), time())
             while midnight < disconnect:
                 of_day = found[midnight.date(), conference.app_id]

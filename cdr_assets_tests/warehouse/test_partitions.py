@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -151,6 +152,23 @@ def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
     assert_exact(warehouse.places, [moved[newer], *others])
 
 
+WRONG_TIMES = (
+    *("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T24:00:00Z"),
+    *("0000-01-01T00:00:00Z", "-044-03-15T00:00:00Z", "0001-01-01T00:00:00+05:00", f"{DAY} BC", "10000-01-01"),
+    *(f"{DAY} 15:30:00 IST", f"{DAY} 15:30:00 PST", f"{DAY} 15:30:00 Asia/Kolkata", f"{DAY} 10:00 PM", f"{DAY}T10Z"),
+    *(
+        f"{DAY}T15:30:00+24:00",
+        f"{DAY}T15:30:00+05:60",
+        f"{DAY}T25:00:00Z",
+        "2026-11-31",
+        "now",
+        "infinity",
+        "1793613600",
+    ),
+)
+"""Texts that are no times, or times that no record of the day can have."""
+
+
 @pytest.mark.parametrize(
     ("fields", "lost"),
     [
@@ -165,7 +183,14 @@ def test_a_record_whose_newer_version_lies_on_another_day_is_counted_there(
             {"room": {"connect_dt": "20261-11-02T10:00:00Z", "disconnect_dt": "-infinity"}},
             "room_connect_dt, room_disconnect_dt",
         ),
-        ({"room": {"connect_dt": "9999-12-31T23:59:59.999999Z", "disconnect_dt": "9999-12-31T23:59:59.999999Z"}}, None),
+        *(
+            (
+                {"room": {"connect_dt": wrong}, "sigserver": {"disconnect_dt": wrong}},
+                "room_connect_dt, sigserver_disconnect_dt",
+            )
+            for wrong in WRONG_TIMES
+        ),
+        ({"room": {"connect_dt": "2026-05-03T10:00:00Z", "disconnect_dt": "2027-05-04T10:00:00Z"}}, "room_duration_s"),
         ({"room": {"duration": "", "connect_dt": ""}}, None),
         ({"sip": "perhaps", "published_track": {"audio": "true", "video": [1]}}, "published_video, sip"),
         ({"room": {"duration": 1e300}}, "room_duration_s"),
@@ -237,6 +262,30 @@ def test_a_failed_load_keeps_the_former_rows(warehouse: Warehouse, tmp_path: Pat
     with pytest.raises(WarehouseError, match="could not read 1 of the landed records"):
         build(warehouse, DAY, [unreadable])
     assert_exact(warehouse.places, [record("1")])
+
+
+@pytest.mark.parametrize("offset", ["+0530", "+05:30", "+05:30:00"])
+@pytest.mark.parametrize("space", ["", " "])
+@pytest.mark.parametrize("clock", ["T15:30:00", " 15:30", "t15:30:00.0"])
+def test_an_offset_is_never_dropped(clock: str, space: str, offset: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'America/New_York'").execute(read_sql("macros"))
+        given = [f"{DAY}{clock}{space}{offset}", f"{DAY}{clock}"]
+        found = connection.execute("SELECT utc($1), utc($2)", given).fetchone()
+    assert found == (datetime(2026, 11, 2, 10), datetime(2026, 11, 2, 15, 30))
+
+
+@pytest.mark.parametrize("wrong", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("end", ["connect_dt", "disconnect_dt"])
+def test_a_wrong_clock_inflates_no_figure(warehouse: Warehouse, tmp_path: Path, end: str, wrong: str) -> None:
+    room = {"room_id": "r", "connect_dt": f"{DAY}T10:00:00Z", "disconnect_dt": f"{DAY}T10:30:00Z", "duration": 1800}
+    records = [record("right", conf_num="c", room=room), record("wrong", conf_num="c", room=room | {end: wrong})]
+    build(warehouse, DAY, [land(tmp_path, "1", records)])
+    assert_exact(warehouse.places, records)
+    (conference,), (day,) = read(warehouse.places, "conference_usage"), read(warehouse.places, "daily_usage")
+    assert conference["conference_minutes"] == 30
+    assert conference["participant_minutes"] == 60
+    assert day["p95_lateness_s"] < 366 * 86_400
 
 
 LEFT_BEFORE_ENTRY = {"connect_dt": f"{DAY}T10:00:00Z", "disconnect_dt": f"{DAY}T09:59:30Z"}

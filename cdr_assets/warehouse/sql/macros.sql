@@ -1,20 +1,29 @@
 -- Macros that several tables share. Temporary, so every connection makes them again.
 
--- A time given as text, in UTC; NULL if it is not a time. A plain cast to TIMESTAMP would silently drop an offset, and
--- one to TIMESTAMPTZ would read a time without an offset in the session's own zone.
--- Only a text that begins with a year of four digits is tried: for DuckDB 'infinity', 'now' and the year 20261 are times,
--- which readers of the tables cannot hold. The text is looked at, since a check of the time would plan the CASE twice.
+-- A time given as text, in UTC; NULL if it is not a time. These forms are times, and no others:
+--     2026-03-14    2026-03-14T15:30    2026-03-14T15:30:00    2026-03-14T15:30:00.123
+-- with a space for the T, in small letters, and with a Z or an offset behind the clock time, after a space or not: +05,
+-- +0530, +05:30 or +05:30:00. Without an offset it is UTC. Casts alone would do less: one to TIMESTAMP drops an offset and
+-- what else it does not know, and one to TIMESTAMPTZ reads a time without an offset in the session's own zone.
 CREATE OR REPLACE TEMP MACRO utc(given) AS CASE
-    WHEN given NOT LIKE '____-%' THEN NULL
-    WHEN given LIKE '%Z' THEN try_cast(given AS TIMESTAMP)
-    WHEN regexp_matches(given, ':\d\d(\.\d+)?[+-]\d\d(:?\d\d)?$')
-        THEN make_timestamp(epoch_us(try_cast(upper(given) AS TIMESTAMPTZ)))
-    ELSE try_cast(upper(given) AS TIMESTAMP)
+    WHEN given LIKE '____-__-__T__:__:__.___Z' AND given > '0001' AND given NOT LIKE '% %' THEN try_cast(given AS TIMESTAMP)
+    WHEN regexp_full_match(given, '\s*\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?[Zz])?)?\s*')
+        THEN try_cast(rtrim(upper(given), 'Z ') AS TIMESTAMP)
+    WHEN regexp_full_match(
+        given, '\s*\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)? ?[+-]([01]\d|2[0-3])(:?[0-5]\d|:[0-5]\d:[0-5]\d)?\s*'
+    ) THEN make_timestamp(epoch_us(try_cast(regexp_replace(upper(trim(given)), ' ([+-])', '\1') AS TIMESTAMPTZ)))
 END;
 
--- Whether a connection with these times is somebody's presence. Longer than a year is a wrong clock.
-CREATE OR REPLACE TEMP MACRO has_presence(connect_dt, disconnect_dt) AS
-    connect_dt < disconnect_dt AND disconnect_dt - connect_dt <= INTERVAL 366 DAY;
+-- A time of a record, whose clock may be wrong: NULL if it lies more than half a year from the record's own trans_date, or
+-- where readers of the tables cannot hold it. So no connection is longer than a year.
+CREATE OR REPLACE TEMP MACRO near_trans_date(moment, trans_date) AS CASE
+    WHEN moment BETWEEN greatest(trans_date - INTERVAL 183 DAY, TIMESTAMP '0001-01-01')
+        AND least(trans_date + INTERVAL 183 DAY, TIMESTAMP '9999-12-31 23:59:59.999999')
+        THEN moment
+END;
+
+-- Whether a connection with these times is somebody's presence.
+CREATE OR REPLACE TEMP MACRO has_presence(connect_dt, disconnect_dt) AS connect_dt < disconnect_dt;
 
 -- The last UTC day that a connection overlaps. One that ends at midnight does not overlap the day that begins.
 CREATE OR REPLACE TEMP MACRO last_day_of(disconnect_dt) AS (disconnect_dt - INTERVAL 1 MICROSECOND)::DATE;

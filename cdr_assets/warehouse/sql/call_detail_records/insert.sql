@@ -126,6 +126,16 @@ typed AS (
     FROM given
 ),
 
+dated AS (
+    SELECT * REPLACE (
+        near_trans_date(typed_room_connect_dt, typed_trans_date) AS typed_room_connect_dt,
+        near_trans_date(typed_room_disconnect_dt, typed_trans_date) AS typed_room_disconnect_dt,
+        near_trans_date(typed_sigserver_connect_dt, typed_trans_date) AS typed_sigserver_connect_dt,
+        near_trans_date(typed_sigserver_disconnect_dt, typed_trans_date) AS typed_sigserver_disconnect_dt
+    )
+    FROM typed
+),
+
 timed AS (
     SELECT
         * REPLACE (
@@ -145,7 +155,7 @@ timed AS (
                 AS DECIMAL(18,3)
             )
         ) AS time_in_room_s
-    FROM typed
+    FROM dated
 )
 
 SELECT
