@@ -26,6 +26,7 @@ from cdr_assets_tests.reference import Row, number, seconds, utc_day
 FIRST = date(2026, 11, 2)
 BEFORE, AFTER = days_between(FIRST, FIRST + DAY * 2), days_between(FIRST + DAY * 3, FIRST + DAY * 4)
 TABLE = "daily_minutes"
+FILES = {f"warehouse/sql/{TABLE}/{name}.sql" for name in ("table", "insert", "checks/daily_minutes_adds_up")}
 COLUMNS = [
     ["usage_date", "DATE", "UTC day; the partition"],
     ["app_id", "VARCHAR", "EnableX project; NULL gathers records that name none"],
@@ -84,9 +85,9 @@ def add_table(package: ChangedPackage) -> None:
     registry = "warehouse/tables.py"
     steps = blocks()
     entry = steps.pop(registry)
-    assert set(steps) == {f"warehouse/sql/{TABLE}/{name}.sql" for name in ("table", "insert", "daily_minutes_adds_up")}
+    assert set(steps) == FILES
     for file, text in steps.items():
-        (package.path / file).parent.mkdir(exist_ok=True)
+        (package.path / file).parent.mkdir(parents=True, exist_ok=True)
         (package.path / file).write_text(text)
     package.replace(registry, "CHECK_FINDINGS = Table(", f"{entry}\nCHECK_FINDINGS = Table(")
     (listed,) = re.findall(r"^TABLES = \([^)]+\)", (package.path / registry).read_text(), flags=re.MULTILINE)
@@ -120,7 +121,7 @@ def test_a_new_table_is_one_folder_and_one_entry_as_contributing_says(
     add_table(package)
     assert changed_files(package) == {
         "warehouse/tables.py",
-        *(f"warehouse/sql/{TABLE}/{name}.sql" for name in ("table", "insert", "daily_minutes_adds_up")),
+        *FILES,
     }
     said = package.run(
         PROGRAM,
@@ -213,8 +214,21 @@ CHANGES: dict[str, tuple[tuple[str, str, str], list[str]]] = {
         ("warehouse/sql/macros.sql", "+ 59) // 60", "+ 29) // 60"),
         [*TABLES],
     ),
-    "a check": (("warehouse/sql/room_usage/room_usage_adds_up.sql", "connections_in_usage", "in_usage"), []),
+    "the code that compares versions": (
+        ("warehouse/changes.py", "if name != SECRET:", "if name != 'token':"),
+        ["record_changes"],
+    ),
+    "the code that names clients": (("warehouse/clients.py", '" on "', '" in "'), [*TABLES]),
+    "the statement of an export": (
+        ("warehouse/sql/attendance/export.sql", "EXCLUDE (user_name)", "EXCLUDE (user_name, user_role)"),
+        ["attendance"],
+    ),
+    "a check": (("warehouse/sql/room_usage/checks/room_usage_adds_up.sql", "connections_in_usage", "in_usage"), []),
+    "a sample": (("warehouse/sql/call_detail_records/queries/sample_rooms.sql", "LIMIT $sample", "LIMIT 1"), []),
+    "a list": (("warehouse/sql/room_usage/lists/busiest_rooms.sql", "<= 10", "<= 9"), []),
+    "figures": (("warehouse/sql/room_usage/metadata.sql", "AS rooms", "AS number_of_rooms"), []),
     "a comment": (("warehouse/sql/room_usage/insert.sql", "-- One row per app", "-- A row per app"), []),
+    "a comment of code": (("warehouse/changes.py", '"""Which fields', '"""What fields'), []),
 }
 
 

@@ -217,7 +217,7 @@ class DailyRun:
                 if first_answer_at := self._first_answer_at(day):
                     (self.lateness[day],) = run(
                         connection,
-                        CALL_DETAIL_RECORDS.sql("lateness"),
+                        CALL_DETAIL_RECORDS.sql("queries/lateness"),
                         usage_date=day,
                         first_answer_at=first_answer_at.replace(tzinfo=None),
                     )

@@ -78,7 +78,7 @@ def reconcile(
 
 
 def _sample(connection: Connection, day: date, sample: int) -> Iterator[Sampled]:
-    for route, statement in (("room-period", "sample_rooms"), ("conf", "sample_conferences")):
+    for route, statement in (("room-period", "queries/sample_rooms"), ("conf", "queries/sample_conferences")):
         in_table: dict[str, Seconds] = {}
         for row in run(connection, CALL_DETAIL_RECORDS.sql(statement), usage_date=day, sample=sample):
             in_table.setdefault(row["subject"], {})[row["cdr_id"]] = row["room_duration_s"]
@@ -121,7 +121,7 @@ def _read(staged: Staged, day: date) -> Seconds:
     with in_memory(staged.folder) as connection:
         schema.prepare(connection)
         load_records(connection, CALL_DETAIL_RECORDS, [day], Inputs(_StagedFile(staged.as_landed(day)), NO_FACTS))
-        records = run(connection, CALL_DETAIL_RECORDS.sql("seconds_by_record"), usage_date=day)
+        records = run(connection, CALL_DETAIL_RECORDS.sql("queries/seconds_by_record"), usage_date=day)
     return {row["cdr_id"]: row["room_duration_s"] for row in records}
 
 

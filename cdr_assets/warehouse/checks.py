@@ -72,7 +72,7 @@ def _look(connection: Connection, table: Table, check: Check, days: Sequence[dat
     rows = run(
         connection,
         f"SELECT usage_date, count(*) AS count, min(found, {SAMPLE_ROWS}) AS sample "
-        f"FROM ({table.query(check.name)}) AS found GROUP BY usage_date",
+        f"FROM ({table.query(f'checks/{check.name}')}) AS found GROUP BY usage_date",
         first_date=days[0],
         last_date=days[-1],
     )

@@ -13,12 +13,14 @@ LONGEST_AGENT = 1_000
 """Characters of an agent that are looked at. What tells a client is at the beginning or not there."""
 
 
-def name_clients(connection: Connection, first_date: date, last_date: date) -> None:
-    """Notes the client of every agent of the days' records in the table `clients`, where it is not there yet."""
+def name_clients(connection: Connection, first_date: date, last_date: date, fingerprint: str) -> None:
+    """Notes the client of every agent of the days' records in the table `clients`, unless this code did it before."""
     some = {"first_date": first_date, "last_date": last_date, "agents_at_once": AGENTS_AT_ONCE}
-    while agents := run(connection, read_sql("clients/unnamed"), **some):
+    while agents := run(connection, read_sql("clients/unnamed"), fingerprint=fingerprint, **some):
         names = [row["user_agent"] for row in agents]
-        run(connection, read_sql("clients/insert"), user_agents=names, clients=[client(name) for name in names])
+        run(connection, read_sql("clients/delete"), user_agents=names)
+        clients = [client(name) for name in names]
+        run(connection, read_sql("clients/insert"), user_agents=names, clients=clients, fingerprint=fingerprint)
 
 
 def client(user_agent: str) -> str | None:

@@ -56,7 +56,7 @@ def load_records(connection: Connection, table: Table, days: Sequence[date], inp
     changed_days, days_due = _keep_newest_versions(
         connection, table, usage_date, landed, may_repeat=may_repeat, is_whole=not loaded
     )
-    name_clients(connection, usage_date, usage_date)
+    name_clients(connection, usage_date, usage_date, table.fingerprint)
     landed.note_loaded(usage_date, files[-1].request)
     return Rebuilt(frozenset({usage_date, *changed_days}), frozenset(days_due))
 

@@ -41,7 +41,7 @@ def replace_partition(connection: Connection, table: Table, days: Sequence[date]
 
 def replace_conferences(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
     """Computes the rows of every conference that has a record on the days, over all the conference's days."""
-    reach = _find_conferences(connection, days, inputs)
+    reach = _find_conferences(connection, table, days)
     run(connection, _DELETE_CONFERENCES.format(table=table.name), **reach)
     for part in run(connection, read_sql("conferences/slices"), **reach):
         _find_people(connection, reach, part)
@@ -51,15 +51,13 @@ def replace_conferences(connection: Connection, table: Table, days: Sequence[dat
     return Rebuilt(frozenset({*days, *days_between(reach["first_date"], reach["last_date"])}))
 
 
-def _find_conferences(connection: Connection, days: Sequence[date], inputs: Inputs) -> dict[str, date]:
+def _find_conferences(connection: Connection, table: Table, days: Sequence[date]) -> dict[str, date]:
     """Makes the temporary tables of the conferences that the days touch. Returns the first and last of their days."""
     span = _span(days)
-    if inputs.prepared.get("conferences") != span:
-        run(connection, read_sql("conferences/touched_conferences"), **span)
-        (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
-        run(connection, read_sql("conferences/conference_days"), **reach)
-        inputs.prepared.update(conferences=span, reach=reach)
-    return dict(inputs.prepared["reach"])
+    run(connection, read_sql("conferences/touched_conferences"), conference_table=table.name, **span)
+    (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
+    run(connection, read_sql("conferences/conference_days"), **reach)
+    return reach
 
 
 def _find_people(connection: Connection, reach: dict[str, date], part: dict[str, int]) -> None:
@@ -74,12 +72,12 @@ def _find_people(connection: Connection, reach: dict[str, date], part: dict[str,
 
 
 def replace_days(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
-    """Replaces the rows of the days, and of every other day that their connections overlap, or did before."""
+    """Replaces the rows of the days, and of every other day that their records reach, or did before."""
     span = _span(days)
-    touched = {*days, *_touched_days(connection, table, span)}
+    touched = {*days, *_reached_days(connection, span)}
     for statement in ("reached_days/delete", "reached_days/insert"):
         run(connection, read_sql(statement), **span)
-    touched.update(_touched_days(connection, table, span))
+    touched.update(_reached_days(connection, span))
     others = touched.difference(days)
     if not others:
         _sum_days(connection, table, days, inputs)
@@ -92,8 +90,8 @@ def replace_days(connection: Connection, table: Table, days: Sequence[date], inp
     return Rebuilt(frozenset(days).union(day for day in others if before.get(day) != after.get(day)))
 
 
-def _touched_days(connection: Connection, table: Table, span: dict[str, date]) -> set[date]:
-    return {row["usage_date"] for row in run(connection, table.sql("touched_days"), **span)}
+def _reached_days(connection: Connection, span: dict[str, date]) -> set[date]:
+    return {row["reached_date"] for row in run(connection, read_sql("reached_days/of_days"), **span)}
 
 
 def _rows_by_day(connection: Connection, table: Table, days: Collection[date]) -> dict[date, list[Any]]:
@@ -109,6 +107,9 @@ def _sum_days(connection: Connection, table: Table, days: Sequence[date], inputs
     run(connection, table.sql("delete"))
     span = _span(days)
     run(connection, table.sql("day_stays"), **span)
+    if wide := run(connection, read_sql("reached_days/wide_days")):
+        columns = {f"{name}s": [row[name] for row in wide] for name in wide[0]}
+        run(connection, read_sql("reached_days/insert_wide"), **columns)
     for statement in ("conferences", "conference_stays", "people", "several_stays", "peaks"):
         run(connection, table.sql(statement))
     for statement in ("presences", "moments", "conference_presences"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
@@ -160,8 +161,21 @@ def _entry(line: int, header: Sequence[str], cells: Sequence[str]) -> _Entry:
     )
     if valid_to < valid_from:
         raise ValueError(f"valid_to {valid_to} is before valid_from {valid_from}")
+    for name in ("room_id", "owner_ref", "billing_code"):
+        _check_text(name, values[name])
     room = Room(values["room_id"], values["owner_ref"] or None, values["billing_code"] or None)
     return _Entry(line, room, valid_from, valid_to)
+
+
+def _check_text(name: str, value: str) -> None:
+    """Raises ValueError for a text that looks like another one, or that a spreadsheet made of one."""
+    if not value.isprintable():
+        raise ValueError(f"{name} {value!a} has a character that cannot be seen: type the text again")
+    if re.fullmatch(r"\d+([.,]\d+)?[Ee]\+\d+", value):
+        raise ValueError(
+            f"{name} {value} is a number that a spreadsheet has shortened: format the column as text, and put in the "
+            "whole text again"
+        )
 
 
 def _check_overlap(entry: _Entry, others: Sequence[_Entry]) -> None:

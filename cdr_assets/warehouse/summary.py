@@ -41,7 +41,7 @@ def summaries(connection: Connection, table: Table, days: Sequence[date]) -> dic
         return {}
     (whole,) = run(connection, f"SELECT count(*) AS row_count FROM {table.name}")
     figures = _figures(connection, table, days)
-    lists = {name: _by_day(connection, table, name, days[0], days[-1]) for name in table.lists}
+    lists = {name: _by_day(connection, table, f"lists/{name}", days[0], days[-1]) for name in table.lists}
     return {
         day: Summary(
             row_count,

@@ -1,30 +1,31 @@
 """An entry of the registry: a table, its columns, and the statements in its folder `sql/<table>/`.
 
-sql/<table>/table.sql      CREATE TABLE, with the meaning of every column
-sql/<table>/insert.sql     the rows of some partitions, `$first_date` to `$last_date`
-sql/<table>/export.sql     the rows of a partition in its Parquet copy, without people; else they are those of the table
-sql/<table>/metadata.sql   figures of each of these partitions, one row per `usage_date`
-sql/<table>/<check>.sql    the rows that contradict the check, each with its `usage_date`, `$first_date` to `$last_date`
-sql/macros.sql             what several tables share
+sql/<table>/table.sql       CREATE TABLE, with the meaning of every column
+sql/<table>/insert.sql      the rows of some partitions, `$first_date` to `$last_date`
+sql/<table>/export.sql      the rows of a partition in its Parquet copy, without people; else they are the table's
+sql/<table>/metadata.sql    figures of each of these partitions, one row per `usage_date`
+sql/<table>/checks/*.sql    the rows that contradict each check, with their `usage_date`
+sql/<table>/lists/*.sql     up to ten rows of each of these partitions
+sql/macros.sql              what several tables share
+
+All that lies in a table's folder decides its rows, except `metadata.sql`. What decides none lies in the folders below.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache, cached_property
+from importlib import metadata
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cdr_assets.database import Connection
-
-if TYPE_CHECKING:
-    # Python 3.10 has it in importlib.abc, where Python 3.14 has it no more.
-    from importlib.resources.abc import Traversable
 
 SQL = files(__package__) / "sql"
 
@@ -145,8 +146,6 @@ class Inputs:
 
     landed: LandedFiles
     facts: Facts
-    prepared: dict[str, Any] = field(default_factory=dict)
-    """Which temporary tables, that several tables of the days read, are there, and what they hold."""
 
 
 Build = Callable[[Connection, "Table", Sequence[date], Inputs], Rebuilt]
@@ -165,6 +164,8 @@ class Table:
     description: str
     build: Build | None
     sources: tuple[Table, ...] = ()
+    support: tuple[Table, ...] = ()
+    """Tables without partitions of their own that it reads."""
     checks: tuple[Check, ...] = ()
     lists: tuple[str, ...] = ()
     """Statements in its folder that give up to ten rows of each day, to be shown with the day."""
@@ -173,6 +174,10 @@ class Table:
     """Its `build` takes a single day."""
     shared_sql: tuple[str, ...] = ()
     """Further folders of `sql/` with statements that build it."""
+    modules: tuple[str, ...] = ()
+    """Modules next to this one that compute values of its rows."""
+    packages: tuple[str, ...] = ()
+    """Installed packages on whose versions these values depend."""
     version_of_facts: Callable[[Facts, date], str] | None = None
     """A short name for what a day is built from besides landed records; empty for nothing."""
 
@@ -238,23 +243,41 @@ class Table:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short name for the SQL that decides the rows, its sources' included. Comments and spaces do not count."""
-        statements = [
-            entry.read_text(encoding="utf-8")
-            for folder in (self.name, *self.shared_sql)
-            for entry in sorted(_folder(folder), key=lambda entry: entry.name)
-            if entry.name.removesuffix(".sql") not in {"metadata", *self.lists, *(check.name for check in self.checks)}
+        """A short name for what decides the rows of the table and its copies, that of the tables it reads included."""
+        parts = [
+            *(code_of(read_sql(name)) for name in self.statements),
+            *(table.fingerprint for table in (*self.sources, *self.support)),
+            *(_code_of_module(name) for name in self.modules),
+            *(metadata.version(name) for name in self.packages),
         ]
-        text = "\n".join([read_sql("macros"), *statements, *(source.fingerprint for source in self.sources)])
-        code = " ".join(re.sub(r"--.*", "", text).split())
-        return hashlib.sha256(code.encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def statements(self) -> list[str]:
+        """The names of the statements that decide the rows."""
+        folders = (self.name, *self.shared_sql)
+        found = (f"{folder}/{file.name}" for folder in folders for file in (SQL / folder).iterdir())
+        names = {name.removesuffix(".sql") for name in found if name.endswith(".sql")}
+        return ["macros", *sorted(names - {f"{self.name}/metadata"})]
+
+
+def code_of(sql: str) -> str:
+    """The SQL without comments, and with one space for several. A text in quotes stays as it is."""
+    return re.sub(r"""('[^']*'|"[^"]*")|(?:\s|--.*)+""", lambda found: found[1] or " ", sql).strip()
+
+
+def _code_of_module(name: str) -> str:
+    """The code of a module, without comments and docstrings."""
+    module = ast.parse((files(__package__) / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(module):
+        if isinstance(body := getattr(node, "body", None), list):
+            body[:] = [
+                each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+            ]
+    return ast.unparse(module)
 
 
 @cache
 def read_sql(name: str) -> str:
     """The text of `sql/<name>.sql`."""
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _folder(table: str) -> list[Traversable]:
-    return [entry for entry in (SQL / table).iterdir() if entry.name.endswith(".sql")]

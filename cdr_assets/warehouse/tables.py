@@ -10,6 +10,33 @@ from cdr_assets.warehouse.load import load_records
 from cdr_assets.warehouse.partitions import replace_conferences, replace_days, replace_owners, replace_partition
 from cdr_assets.warehouse.table import Check, Table
 
+REACHED_DAYS = Table(
+    "reached_days",
+    grain="per UTC day of records and UTC day of daily_usage that depends on them",
+    description="The UTC days whose sums depend on a day's records. Building a day of daily_usage replaces them.",
+    build=None,
+    exported=False,
+)
+
+CLIENTS = Table(
+    "clients",
+    grain="per agent",
+    description="The client of every agent that was met in a record. Building call_detail_records adds to it.",
+    build=None,
+    exported=False,
+    modules=("clients",),
+    packages=("ua-parser", "ua-parser-builtins", "ua-parser-rs"),
+)
+
+MOVED_RECORDS = Table(
+    "moved_records",
+    grain="per record and UTC day on which an older version of it landed",
+    description="Records that lie under another day than the one on which they landed. Building a day replaces those "
+    "near it.",
+    build=None,
+    exported=False,
+)
+
 CALL_DETAIL_RECORDS = Table(
     "call_detail_records",
     grain="per cdr_id, its newest version",
@@ -17,6 +44,7 @@ CALL_DETAIL_RECORDS = Table(
     "rerun replaces the day's rows and never asks EnableX for the day.",
     build=load_records,
     one_day_at_a_time=True,
+    support=(CLIENTS, MOVED_RECORDS),
     checks=(
         Check(
             "cdr_id_is_unique",
@@ -64,6 +92,8 @@ RECORD_CHANGES = Table(
     build=replace_changes,
     one_day_at_a_time=True,
     sources=(CALL_DETAIL_RECORDS,),
+    support=(MOVED_RECORDS,),
+    modules=("changes",),
 )
 
 ROOM_USAGE = Table(
@@ -113,6 +143,7 @@ ATTENDANCE = Table(
     "has a record on the day.",
     build=replace_conferences,
     sources=(CALL_DETAIL_RECORDS,),
+    support=(CLIENTS,),
     shared_sql=("conferences",),
     checks=(
         Check(
@@ -139,7 +170,8 @@ DAILY_USAGE = Table(
     "that its connections overlap.",
     build=replace_days,
     sources=(CALL_DETAIL_RECORDS,),
-    shared_sql=("conferences", "reached_days"),
+    support=(REACHED_DAYS,),
+    shared_sql=("conferences",),
     version_of_facts=lambda facts, day: "provisional" if facts.is_provisional(day) else "",
     checks=(
         Check(
@@ -164,6 +196,7 @@ CONNECTION_QUALITY = Table(
     "row per record, direction and kind of media. A rerun replaces the day's rows.",
     build=replace_partition,
     sources=(CALL_DETAIL_RECORDS,),
+    support=(CLIENTS,),
 )
 
 CLIENT_USAGE = Table(
@@ -173,6 +206,7 @@ CLIENT_USAGE = Table(
     "of the day. One row per app, client and UTC day. A rerun replaces the day's rows.",
     build=replace_partition,
     sources=(CALL_DETAIL_RECORDS, CONNECTION_QUALITY),
+    support=(CLIENTS,),
     checks=(
         Check(
             "client_usage_adds_up",
@@ -207,31 +241,6 @@ CHECK_FINDINGS = Table(
     description="Findings of the checks. One row per check and UTC day with an open or acknowledged finding, none for "
     "a clean day. Building or checking a day replaces its findings.",
     build=None,
-)
-
-REACHED_DAYS = Table(
-    "reached_days",
-    grain="per UTC day of records and UTC day that their connections overlap",
-    description="The UTC days that connections overlap. Building a day of daily_usage replaces those of its records.",
-    build=None,
-    exported=False,
-)
-
-CLIENTS = Table(
-    "clients",
-    grain="per agent",
-    description="The client of every agent that was met in a record. Building call_detail_records adds to it.",
-    build=None,
-    exported=False,
-)
-
-MOVED_RECORDS = Table(
-    "moved_records",
-    grain="per record and UTC day on which an older version of it landed",
-    description="Records that lie under another day than the one on which they landed. Building a day replaces those "
-    "near it.",
-    build=None,
-    exported=False,
 )
 
 BUILD_LOG = Table(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 from cdr_assets.days import DAY as ONE_DAY
 from cdr_assets.days import days_between
 from cdr_assets.warehouse.build import NO_FACTS, Warehouse
-from cdr_assets.warehouse.table import Facts
-from cdr_assets.warehouse.tables import DAILY_TABLES
+from cdr_assets.warehouse.checks import BlockedByCheck
+from cdr_assets.warehouse.table import Facts, Table
+from cdr_assets.warehouse.tables import ATTENDANCE, CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, DAILY_USAGE
 from cdr_assets_tests.expected import assert_exports_are_the_tables, in_order, read
 from cdr_assets_tests.places import places
 from cdr_assets_tests.reference import Record, Row, tables
@@ -34,14 +37,16 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(places(tmp_path))
 
 
-def build(warehouse: Warehouse, *answers: tuple[date, list[Record]]) -> None:
+def build(warehouse: Warehouse, *answers: tuple[date, list[Record]], tables: Sequence[Table] = DAILY_TABLES) -> None:
     """Builds these days one after the other, each from its answer alone."""
     folder = warehouse.places.data_dir
     number = len([*folder.glob("*.zst")])
     files = [(day, land(folder, f"{number + place}", records)) for place, (day, records) in enumerate(answers)]
     with warehouse.connect() as connection:
         for day, file in files:
-            list(warehouse.build_days(connection, [day], DAILY_TABLES, Landed({day: [file]})))
+            # A check of attendance compares it with conference_usage.
+            with nullcontext() if tables == DAILY_TABLES else suppress(BlockedByCheck):
+                list(warehouse.build_days(connection, [day], tables, Landed({day: [file]})))
 
 
 def by_day(warehouse: Warehouse) -> dict[date, Row]:
@@ -63,6 +68,21 @@ def assert_exact(warehouse: Warehouse) -> None:
     ]
     assert in_order(found) == in_order(tables.daily_usage(read(warehouse.places, "call_detail_records")))
     assert_exports_are_the_tables(warehouse.places)
+
+
+@pytest.mark.parametrize("table", [CONFERENCE_USAGE, ATTENDANCE, DAILY_USAGE], ids=lambda table: table.name)
+def test_a_table_that_is_built_alone_holds_what_its_sources_say(warehouse: Warehouse, table: Table) -> None:
+    # On the last day one conference, or two of the same number, and the record between them joins these.
+    first, between, last = (date(2026, 11, day) for day in (2, 7, 12))
+    early = (first, [call("early", "2026-11-02T09:00:00", "2026-11-12T10:00:00", first)])
+    late = (last, [call("late", "2026-11-12T11:00:00", "2026-11-12T12:00:00", last)])
+    bridge = (between, [call("bridge", "2026-11-07T09:00:00", "2026-11-07T09:30:00", between)])
+    shrunk = (first, [call("early", "2026-11-02T09:00:00", "2026-11-02T10:00:00", first)])
+    for answer in (early, late, bridge, (between, []), shrunk, bridge, early, (between, [])):
+        build(warehouse, answer, tables=[CALL_DETAIL_RECORDS, table])
+        expected = getattr(tables, table.name)(read(warehouse.places, "call_detail_records"))
+        found = [{name: row[name] for name in expected[0]} for row in read(warehouse.places, table.name)]
+        assert in_order(found) == in_order(expected), answer
 
 
 @pytest.mark.lake

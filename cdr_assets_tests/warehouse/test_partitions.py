@@ -215,7 +215,8 @@ def test_a_field_that_does_not_fit_its_type_is_null_and_named(
     assert rows["odd"]["lost_fields"] == lost
     assert rows["even"]["lost_fields"] is None
     with warehouse.connect() as connection:
-        found = run(connection, CALL_DETAIL_RECORDS.sql("no_field_was_lost_to_its_type"), first_date=DAY, last_date=DAY)
+        check = CALL_DETAIL_RECORDS.sql("checks/no_field_was_lost_to_its_type")
+        found = run(connection, check, first_date=DAY, last_date=DAY)
     assert found == ([{"usage_date": DAY, "cdr_id": "odd", "lost_fields": lost}] if lost else [])
 
 

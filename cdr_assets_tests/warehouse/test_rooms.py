@@ -73,6 +73,22 @@ QUOTED = 'r1,"Ward 1,\r\nupstairs,\r\nleft",o,b,,\r\n'
 """A row that lies on lines 2 to 4."""
 
 WRONG: dict[str, tuple[str | bytes, int, str]] = {
+    **{
+        f"{name} in {column}": (
+            HEADER
+            + GOOD
+            + ",".join({"room_id": "r1", column: value}.get(each, "") for each in HEADER.strip().split(","))
+            + "\n",
+            3,
+            f"{column} {problem}",
+        )
+        for column in ("room_id", "owner_ref", "billing_code")
+        for name, value, problem in (
+            ("a zero-width space", "r1\u200b", r"'r1\u200b' has a character that cannot be seen"),
+            ("a NUL", "r\x001", r"'r\x001' has a character that cannot be seen"),
+            ("a spreadsheet's number", "5.07E+23", "5.07E+23 is a number that a spreadsheet has shortened"),
+        )
+    },
     "an empty file": ("", 1, "column 'room_id' is missing"),
     "no header": (GOOD, 1, "column 'r0' is not known"),
     "a wrong column": (HEADER.replace("owner_ref", "owner"), 1, "column 'owner' is not known"),

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
+import ua_parser_builtins
 
+from cdr_assets.database import transaction
 from cdr_assets.warehouse import schema
-from cdr_assets.warehouse.build import Warehouse
-from cdr_assets.warehouse.table import Table
+from cdr_assets.warehouse.build import NO_FACTS, Warehouse
+from cdr_assets.warehouse.table import SQL, Inputs, Table, code_of, read_sql
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES, ROOM_USAGE, TABLES
 from cdr_assets_tests.changed_package import ChangedPackage
 from cdr_assets_tests.reference import Record
-from cdr_assets_tests.warehouse.landed import build, land
+from cdr_assets_tests.warehouse.landed import Landed, build, land
 
 DAY = date(2026, 11, 2)
+SAFARI = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/17.5 Mobile/15E148 Safari/604.1"
+)
 RECORD: Record = {"cdr_id": "a", "app_id": "app", "trans_date": f"{DAY}T10:00:00Z", "room": {"room_id": "r"}}
 
 
@@ -124,20 +132,92 @@ def test_the_fingerprint_of_a_table_follows_the_sql_that_builds_it(
     assert replace(ROOM_USAGE, sources=(changed_source,)).fingerprint != ROOM_USAGE.fingerprint
 
 
-def test_a_check_does_not_count_for_the_fingerprint() -> None:
-    without_checks = replace(ROOM_USAGE, checks=())
-    assert without_checks.fingerprint != ROOM_USAGE.fingerprint, "its statement counts as one that builds the table"
-    renamed = replace(ROOM_USAGE, description="other words", grain="other words")
-    assert renamed.fingerprint == ROOM_USAGE.fingerprint
+def test_a_comment_is_no_code_but_a_text_in_quotes_is() -> None:
+    assert code_of("SELECT 1,\n    -- isn't\n    2;  -- 'two'\n") == code_of("SELECT 1, 2;")
+    assert code_of("SELECT '-- a', \"b  --c\" -- d") == "SELECT '-- a', \"b  --c\""
+    assert code_of("SELECT 'it''s -- a'") != code_of("SELECT 'it''s -- b'")
+    assert code_of("SELECT 'a b'") != code_of("SELECT 'a  b'")
 
 
-def test_what_is_only_shown_does_not_count_for_the_fingerprint(tmp_path: Path) -> None:
-    program = (
-        "from cdr_assets.warehouse.tables import ROOM_USAGE; import json; print(json.dumps(ROOM_USAGE.fingerprint))"
-    )
+@pytest.mark.parametrize("table", DAILY_TABLES, ids=lambda table: table.name)
+def test_a_table_reads_its_declared_sources_only(table: Table) -> None:
+    declared = {table.name, *(each.name for each in (*table.sources, *table.support))}
+    read = {
+        each.name: name
+        for name in {name for each in (table, *table.support) for name in each.statements}
+        for each in TABLES
+        if re.search(rf"\b(FROM|JOIN|INTO|UPDATE|TABLE|USING) \(?(FROM )?{each.name}\b", code_of(read_sql(name)))
+    }
+    assert read.keys() <= declared, read
+
+
+def test_the_statements_of_the_fingerprint_are_those_that_run_when_rows_are_built(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    opened: set[str] = set()
+    sys.addaudithook(lambda event, about: opened.add(str(about[0])) if event == "open" else None)
+    moved = [
+        RECORD | {"trans_date": f"{DAY + timedelta(days=1)}T10:00:00Z", "room": {"room_id": number}} for number in "rs"
+    ]
+    answers = [
+        (DAY, [RECORD]),
+        (DAY + timedelta(days=1), [*moved, RECORD | {"cdr_id": "b", "room": 7, "user": {"agent": "x"}}]),
+    ]
+    landed = Landed({day: [land(tmp_path, str(day), records)] for day, records in answers})
+    ran: dict[str, set[str]] = {table.name: set() for table in DAILY_TABLES}
+    with warehouse.connect() as connection:
+        for day in landed.by_day:
+            for table in DAILY_TABLES:
+                assert table.build is not None
+                opened.clear()
+                read_sql.cache_clear()
+                with transaction(connection):
+                    table.build(connection, table, [day], Inputs(landed, NO_FACTS))
+                ran[table.name] |= {
+                    str(Path(each).relative_to(str(SQL)))[:-4] for each in opened if each.endswith(".sql")
+                }
+    for table in DAILY_TABLES:
+        known = {name for each in (table, *table.support, *table.sources) for name in each.statements}
+        # The build log says what need not be typed again.
+        assert {name for name in ran[table.name] if not name.startswith("build_log/")} <= known, table.name
+        assert f"{table.name}/insert" in ran[table.name], table.name
+
+
+# Builds a day in folders, and says what is built before, and what the client is called afterwards.
+BUILD = """
+import json, sys
+from datetime import date
+from pathlib import Path
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets_tests.expected import read
+from cdr_assets_tests.warehouse.landed import build
+
+day, file, *folders = sys.argv[1:]
+said = []
+for folder in folders:
+    warehouse = Warehouse(Path(folder) / "cdr.duckdb")
+    built = any(warehouse.built_partitions().values())
+    build(warehouse, date.fromisoformat(day), [Path(file)])
+    tables = ("clients", "attendance", "client_usage")
+    said.append([built, *(row["client"] for table in tables for row in read(warehouse.places, table))])
+print(json.dumps(said))
+"""
+
+
+def test_a_new_parser_of_agents_names_them_again_as_a_build_from_scratch_does(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    file = land(tmp_path, "1", [RECORD | {"user": {"agent": SAFARI}}])
+    build(warehouse, DAY, [file])
     package = ChangedPackage(tmp_path)
-    for statement in ("metadata", *ROOM_USAGE.lists):
-        package.replace(f"warehouse/sql/room_usage/{statement}.sql", "FROM room_usage", "FROM (FROM room_usage)")
-    assert package.run(program) == ROOM_USAGE.fingerprint
-    package.replace("warehouse/sql/room_usage/insert.sql", "INSERT INTO room_usage", "INSERT INTO main.room_usage")
-    assert package.run(program) != ROOM_USAGE.fingerprint
+    folders = [str(warehouse.places.data_dir), str(tmp_path / "scratch")]
+    assert package.run(BUILD, str(DAY), str(file), folders[0]) == [[True, *["Mobile Safari 17 on iOS 17"] * 3]]
+
+    patterns = Path(ua_parser_builtins.__file__).parent
+    for folder in (patterns, *patterns.parent.glob("ua_parser_builtins-*.dist-info")):
+        shutil.copytree(folder, tmp_path / folder.name)
+    (about,) = tmp_path.glob("ua_parser_builtins-*.dist-info/METADATA")
+    about.write_text(re.sub(r"^Version: .*", "Version: 999999", about.read_text(), flags=re.MULTILINE))
+    for each in (tmp_path / patterns.name).glob("*.py"):
+        each.write_text(each.read_text().replace("Mobile Safari", "Pocket Safari"))
+    assert package.run(BUILD, str(DAY), str(file), *folders) == [[False, *["Pocket Safari 17 on iOS 17"] * 3]] * 2

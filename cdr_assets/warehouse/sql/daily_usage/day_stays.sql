@@ -1,5 +1,5 @@
 -- Every connection that overlaps one of the summed days, once for each: the part of it that lies within the day, the
--- person, and which of the conferences of one conf_num it belongs to.
+-- person, the day of its record, and which of the conferences of one conf_num it belongs to.
 CREATE OR REPLACE TEMP TABLE day_stays AS
 WITH connections AS (
     SELECT
@@ -29,11 +29,12 @@ stays AS (
     WHERE first_date < last_date
 ),
 
--- Records of one conf_num more than 7 days apart are two conferences. Both can have connections on one day.
+-- Records of one conf_num more than 7 days apart are two conferences. Both can have connections on one day. One of them
+-- is of a record more than 3 days away then, which is rare.
 wide AS (
     SELECT app_id, conf_num, min(record_date) AS first_date, max(record_date) AS last_date
     FROM stays
-    WHERE conf_num IS NOT NULL
+    WHERE conf_num IN (SELECT conf_num FROM stays WHERE abs(usage_date - record_date) > 3)
     GROUP BY app_id, conf_num
     HAVING last_date > first_date + 7
 ),
@@ -59,7 +60,7 @@ wide_dates AS (
 )
 
 SELECT
-    stays.* EXCLUDE (record_date, room_connect_dt, room_disconnect_dt),
+    stays.* EXCLUDE (room_connect_dt, room_disconnect_dt),
     greatest(room_connect_dt, stays.usage_date::TIMESTAMP) AS enters,
     least(room_disconnect_dt, (stays.usage_date + 1)::TIMESTAMP) AS leaves,
     coalesce(conference, 0) AS conference
