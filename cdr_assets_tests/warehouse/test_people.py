@@ -119,6 +119,10 @@ FIELDS = {
     # As EnableX names it: how the export names it, and whether it has the values.
     "room.duration": ("room.duration", True),
     "usage.published_minutes": ("usage.published_minutes", True),
+    "sip": ("sip", True),
+    "published_track.url": ("published_track.url", True),
+    "trans_date": ("trans_date", True),
+    "conf_num": ("conf_num", True),
     "user.name": ("user.name", False),
     "user.ref": ("user.ref", False),
     "user.name.of_the.mother": ("user.name", False),
@@ -132,23 +136,36 @@ FIELDS = {
 }
 
 
+VALUES = {
+    "room.duration": ("60", "-1.5"),
+    "usage.published_minutes": ("0", "2678400"),
+    "sip": ("true", "No"),
+    "published_track.url": ("false", "1"),
+    "trans_date": ("2026-11-02T10:00:00.000Z", "2026-11-02 15:30:00+05:30"),
+    "conf_num": ("507f1f77bcf86cd799439011", "a_b-c.1"),
+}
+TEXTS = ("sip:alice@example.com", "+4930123456", "Bob Miller", "https://a.example/?who=bob", '["a"]', "2026-11-02 Bob")
+
+
 def test_an_exported_change_says_no_more_than_that_a_field_changed_if_it_can_name_somebody(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "cdr.duckdb")
     build(warehouse, DAY, [land(tmp_path, "1", CALLS)])
+    given = [(field, pair) for field in FIELDS for pair in (VALUES.get(field, ("b", "a")), *((t, t) for t in TEXTS))]
     with warehouse.connect() as connection:
-        for number, field in enumerate(FIELDS):
+        for number, (field, (before, after)) in enumerate(given):
             connection.execute(
-                "INSERT INTO record_changes BY NAME "
-                "SELECT $day::DATE AS usage_date, $id AS cdr_id, $field AS field, 'b' AS before, 'a' AS after",
-                {"day": str(DAY), "id": str(number), "field": field},
+                "INSERT INTO record_changes BY NAME SELECT "
+                "$day::DATE AS usage_date, $id AS cdr_id, $field AS field, $before AS before, $after AS after",
+                {"day": str(DAY), "id": str(number), "field": field, "before": before, "after": after},
             )
         write_export(
             connection, ReadableFolder(tmp_path / "out"), RECORD_CHANGES, DAY, PeopleInExports(Folder(tmp_path))
         ).put_in_place()
-    found = {[*FIELDS][int(row["cdr_id"])]: row for row in exported(tmp_path / "out", "record_changes")}
-    assert {field: (row["field"], (row["before"], row["after"])) for field, row in found.items()} == {
-        field: (name, ("b", "a") if has_values else (None, None)) for field, (name, has_values) in FIELDS.items()
-    }
+    found = {int(row["cdr_id"]): row for row in exported(tmp_path / "out", "record_changes")}
+    for number, (field, pair) in enumerate(given):
+        name, has_values = FIELDS[field]
+        shown = pair if has_values and pair == VALUES[field] else (None, None)
+        assert (found[number]["field"], (found[number]["before"], found[number]["after"])) == (name, shown), field
 
 
 def test_an_exported_finding_has_no_sample_and_no_note(tmp_path: Path) -> None:

@@ -74,18 +74,32 @@ CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, person) A
     END
 )[:32];
 
--- The fields of a record, as EnableX names them, whose values are times, numbers, flags or ids.
-CREATE OR REPLACE TEMP MACRO says_nobody(field) AS field IN (
-    'trans_date', 'conf_num', 'app_id', 'sip', 'room.room_id', 'room.connect_dt', 'room.disconnect_dt', 'room.duration',
-    'room.sip', 'sigserver.connect_dt', 'sigserver.disconnect_dt', 'sigserver.duration', 'sigserver.hold_duration',
-    'published_track.audio', 'published_track.data', 'published_track.video', 'published_track.screen',
-    'published_track.url', 'usage.subscribed_minutes', 'usage.published_minutes', 'usage.screen_minutes',
-    'usage.connect_minutes', 'usage.connect_minutes_cal', 'usage.room_connect_minutes'
-);
+-- What a field of a record, as EnableX names it, has for a value; NULL if that can name somebody.
+CREATE OR REPLACE TEMP MACRO kind_of_field(field) AS CASE
+    WHEN field IN ('conf_num', 'app_id', 'room.room_id') THEN 'id'
+    WHEN field IN ('sip', 'room.sip')
+        OR regexp_full_match(field, 'published_track\.(audio|data|video|screen|url)') THEN 'flag'
+    WHEN regexp_full_match(field, 'trans_date|(room|sigserver)\.(connect_dt|disconnect_dt)') THEN 'time'
+    WHEN regexp_full_match(
+        field,
+        '(room|sigserver)\.duration|sigserver\.hold_duration'
+        || '|usage\.(subscribed_minutes|published_minutes|screen_minutes|connect_minutes|connect_minutes_cal'
+        || '|room_connect_minutes)'
+    ) THEN 'number'
+END;
+
+-- A field's value where it is what the field should have, else NULL: people write names and addresses into any field. A
+-- number is one of up to 31 days in seconds: more digits can be somebody's telephone.
+CREATE OR REPLACE TEMP MACRO shown_value(field, given) AS CASE WHEN regexp_full_match(given, CASE kind_of_field(field)
+    WHEN 'id' THEN '[A-Za-z0-9._-]{1,64}'
+    WHEN 'flag' THEN '(?i)true|false|yes|no|0|1'
+    WHEN 'time' THEN '\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)? ?(Z|[+-]\d\d(:?\d\d)?)?'
+    WHEN 'number' THEN '-?\d{1,7}(\.\d{1,9})?'
+END) THEN given END;
 
 -- The name of a field, or of the known object that it lies in.
 CREATE OR REPLACE TEMP MACRO shown_field(field) AS CASE
-    WHEN says_nobody(field) THEN field
+    WHEN kind_of_field(field) IS NOT NULL THEN field
     ELSE coalesce(
         nullif(
             regexp_extract(
