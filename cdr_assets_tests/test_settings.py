@@ -194,6 +194,30 @@ def test_a_start_date_that_is_no_day_is_refused(value: str) -> None:
         code_location({"CDR_START_DATE": value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENABLEX_APP_ID", "the-id\n"),
+        ("ENABLEX_APP_ID", "the id"),
+        ("ENABLEX_APP_ID", "the:id"),
+        ("ENABLEX_APP_KEY", "hunter2\r"),
+        ("ENABLEX_APP_KEY", "hunter2\u200b"),
+        ("ENABLEX_BASE_URL", "https://enablex.example\n"),
+        ("ENABLEX_BASE_URL", "http://enablex.example"),
+        ("ENABLEX_BASE_URL", "https://user:hunter2@enablex.example"),
+        ("ENABLEX_BASE_URL", "nonsense"),
+        ("ENABLEX_BASE_URL", "http://[nonsense"),
+        ("CDR_DATA_DIR", "/srv/cdr\n"),
+        ("CDR_ALERT_WEBHOOK_URL", "https://hooks.example/hunter2\n"),
+    ],
+)
+def test_a_setting_that_nobody_can_be_asked_with_is_named_and_not_shown(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name) as error:
+        Settings.read({name: value})
+    assert "\n" not in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
 def test_credentials_are_named_and_never_held() -> None:
     settings = Settings.read({"ENABLEX_APP_ID": "the-id", "ENABLEX_APP_KEY": "the-key"})
     assert (settings.app_id, settings.app_key) == ("ENABLEX_APP_ID", "ENABLEX_APP_KEY")
