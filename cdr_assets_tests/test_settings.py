@@ -138,7 +138,7 @@ def test_a_lake_is_a_secret_of_the_resources() -> None:
     [
         ({"CDR_LANDING": "s3://bucket"}, "set CDR_WAREHOUSE to a lake"),
         ({"CDR_LANDING": "gs://bucket"}, "give a folder, or s3://bucket/prefix"),
-        ({"CDR_WAREHOUSE": "ducklake:cdr.ducklake"}, "give ducklake:postgres:"),
+        ({"CDR_WAREHOUSE": "ducklake:cdr.ducklake"}, "or ducklake:postgres:"),
     ],
 )
 def test_places_that_do_not_go_together_are_explained(environ: dict[str, str], says: str) -> None:
