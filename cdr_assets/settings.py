@@ -20,8 +20,10 @@ from cdr_assets.places import Places
 ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
 """The variable of each setting of the client."""
 
-_OF_SEVERAL_LINES = ("CDR_ALERT_URLS", "CDR_OWNER", "CDR_WAREHOUSE")
-"""Lists, and what libpq reads."""
+_PLACES_AND_URLS = (
+    *("CDR_DATA_DIR", "CDR_LANDING", "CDR_EXPORT_DIR", "CDR_ROOMS"),
+    *("CDR_ALERT_WEBHOOK_URL", "CDR_UI_URL", "CDR_DASHBOARD_URL"),
+)
 
 
 class Variable(NamedTuple):
@@ -131,8 +133,8 @@ class Settings:
             # Dagster then shows the name of the variable instead of its value.
             return dg.EnvVar(name) if environ.get(name) else ""
 
-        for name, value in environ.items():
-            if name.startswith("CDR_") and name not in _OF_SEVERAL_LINES and re.search(r"[\x00-\x1f\x7f]", value):
+        for name in _PLACES_AND_URLS:
+            if re.search(r"[\x00-\x1f\x7f]", environ.get(name) or ""):
                 raise ValueError(f"{name} has a line break or another control character in it: give it without")
         base_url = environ.get("ENABLEX_BASE_URL") or BASE_URL
         try:
