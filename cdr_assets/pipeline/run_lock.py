@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from cdr_assets.database import WarehouseError
 from cdr_assets.places import Places
 from cdr_assets.postgres import Postgres, PostgresError
 from cdr_assets.warehouse.people import project_id
@@ -71,7 +72,10 @@ class LocksInFolder:
     @property
     def place(self) -> str:
         # A path would not be known any more when the folder is moved, or restored elsewhere.
-        return project_id(self._places.storage)
+        try:
+            return project_id(self._places.storage)
+        except WarehouseError:  # Building says what is wrong with the key.
+            return str(self._data_dir)
 
     def are_at(self, place: str) -> bool:
         # Earlier versions named the path.
