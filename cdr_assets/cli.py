@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import click
 from filelock import FileLock, Timeout
 
 from cdr_assets import processes
+from cdr_assets.instance import SANDBOX_MARK, on_sandbox
 from cdr_assets.reports.dashboard.launch import command as dashboard_command
 from cdr_assets.reports.dashboard.launch import missing_packages
 from cdr_assets.reports.dashboard.settings import DashboardSettings
@@ -31,9 +32,6 @@ ACCOUNT_FOLDERS = {"DAGSTER_HOME": ".dagster", "CDR_DATA_DIR": "data"}
 SANDBOX_FOLDERS = {"DAGSTER_HOME": "sandbox-data/dagster", "CDR_DATA_DIR": "sandbox-data/cdr"}
 DAY = click.DateTime(["%Y-%m-%d"])
 READING_PATIENCE_S = 60.0
-
-# Lies in a folder that holds the sandbox's invented calls, or the state of runs over them.
-SANDBOX_MARK = ".sandbox"
 
 
 class _Commands(click.Group):
@@ -56,8 +54,11 @@ def main() -> None:
     """Keeps the Call Detail Reports of an EnableX video account.
 
     Data lies in CDR_DATA_DIR, else ./data; Dagster's state in DAGSTER_HOME, else ./.dagster. On the sandbox the
-    defaults are ./sandbox-data/cdr and ./sandbox-data/dagster.
+    defaults are ./sandbox-data/cdr and ./sandbox-data/dagster. Variables may also be in ./.env, as Dagster reads it.
     """
+    os.environ.update(processes.env_file())
+    # Whoever can write to Dagster's home decides what code runs.
+    os.umask(os.umask(0) | 0o002)
 
 
 @main.command()
@@ -86,7 +87,7 @@ def dev(port: int | None) -> None:
 
 def _dev(environment: dict[str, str], where: str, port: int | None) -> int:
     home = Path(environment["DAGSTER_HOME"])
-    with _only_one(home):
+    with _only_one(environment):
         if port is None and not is_free("127.0.0.1", UI_PORT):
             port = free_port()
             click.echo(f"Port {UI_PORT} is taken, so the UI is on http://localhost:{port}")
@@ -133,7 +134,7 @@ def serve(host: str, port: int) -> None:
     environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
     # The C library gives each thread an arena of its own otherwise, and keeps what it freed there.
     environment.setdefault("MALLOC_ARENA_MAX", "2")
-    with _only_one(home), tempfile.TemporaryDirectory(prefix="cdr-assets-") as folder:
+    with _only_one(environment), tempfile.TemporaryDirectory(prefix="cdr-assets-") as folder:
         _say_where(environment, _where(environment), environment["CDR_UI_URL"])
         try:
             _serve(environment, home, Path(folder) / "code.sock", host, port)
@@ -318,7 +319,7 @@ def _folder_to_read(environ: Mapping[str, str]) -> Path:
 def _launch(*words: str) -> None:
     missing_credentials(os.environ)
     # Dagster's command takes a range only where a range is one run, as it is here.
-    environment = {name: value for name, value in ready_environment(os.environ).items() if name != "CDR_DAYS_A_RUN"}
+    environment = ready_environment({name: value for name, value in os.environ.items() if name != "CDR_DAYS_A_RUN"})
     command = launch_command(*words)
     os.execve(command[0], command, environment)
 
@@ -339,18 +340,13 @@ def missing_credentials(environ: Mapping[str, str]) -> list[str]:
     return missing
 
 
-def on_sandbox(environ: Mapping[str, str]) -> bool:
-    """Whether the EnableX that the environment names is a sandbox, which gives its URL in CDR_SANDBOX."""
-    return bool(environ.get("CDR_SANDBOX")) and environ.get("CDR_SANDBOX") == environ.get("ENABLEX_BASE_URL")
-
-
 def location_name(environ: Mapping[str, str]) -> str:
     """The code location's name, which every page of the UI shows."""
     return "cdr_assets-sandbox" if on_sandbox(environ) else "cdr_assets"
 
 
 def folders(environ: Mapping[str, str]) -> dict[str, Path]:
-    """DAGSTER_HOME and CDR_DATA_DIR, absolute. Marks those of the sandbox, which are made if they are missing.
+    """DAGSTER_HOME and CDR_DATA_DIR, absolute. None of them is made.
 
     Raises ClickException if one of them belongs to the sandbox and the credentials to an account, or the reverse.
     """
@@ -359,33 +355,30 @@ def folders(environ: Mapping[str, str]) -> dict[str, Path]:
     found = {name: Path(environ.get(name) or default).resolve() for name, default in defaults.items()}
     for name, folder in found.items():
         mark = folder / SANDBOX_MARK
-        if not invented:
-            if mark.exists():
-                raise click.ClickException(
-                    f"{name} is {folder}, which holds the sandbox's invented calls: choose another for the account"
-                )
-            continue
+        if not invented and mark.exists():
+            raise click.ClickException(
+                f"{name} is {folder}, which holds the sandbox's invented calls: choose another for the account"
+            )
         # The default folder is the sandbox's, whatever is in it: earlier versions left no mark.
-        if environ.get(name) and not mark.exists() and folder.is_dir() and any(folder.iterdir()):
+        if invented and environ.get(name) and not mark.exists() and folder.is_dir() and any(folder.iterdir()):
             raise click.ClickException(
                 f"{name} is {folder}, which is in use for an account: choose another for the sandbox"
             )
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mark.touch()
-        except OSError as error:
-            raise click.ClickException(f"{name} {folder} cannot be used: {error.strerror}") from None
     return found
 
 
 def ready_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` with DAGSTER_HOME and CDR_DATA_DIR as `folders` gives them, and the home ready for use."""
+    """`environ` with DAGSTER_HOME and CDR_DATA_DIR as `folders` gives them, ready for use; all settings are right.
+
+    Else the command ends, and has said why in one line.
+    """
     environment = {**environ, **{name: str(folder) for name, folder in folders(environ).items()}}
+    processes.refuse_env_file(environment)
     # In another process, because this one may live long and should not keep Dagster in memory.
     prepare = processes.python_function("prepare", "cdr_assets.instance", "main")
     prepared = subprocess.run(prepare, env=environment, check=False)
     if prepared.returncode:
-        raise click.ClickException(f"DAGSTER_HOME {environment['DAGSTER_HOME']} cannot be used: see above")
+        raise SystemExit(prepared.returncode)
     return environment
 
 
@@ -415,17 +408,17 @@ def write_workspace(home: Path, target: dict[str, Any]) -> Path:
 
 
 @contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Refuses a second daemon on the same home: both would launch the same runs."""
-    lock = FileLock(home / ".daemon.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise click.ClickException(f"cdr-assets already runs on {home}: stop it, or set another DAGSTER_HOME") from None
-    try:
+def _only_one(environment: Mapping[str, str]) -> Iterator[None]:
+    """Refuses a second daemon on the same home or the same data: both would launch the same runs."""
+    with ExitStack() as stack:
+        for name, lock in (("DAGSTER_HOME", ".daemon.lock"), ("CDR_DATA_DIR", ".service.lock")):
+            try:
+                stack.enter_context(FileLock(Path(environment[name], lock), mode=0o600).acquire(timeout=0))
+            except Timeout:
+                raise click.ClickException(
+                    f"cdr-assets already runs on {environment[name]}: stop it, or set another {name}"
+                ) from None
         yield
-    finally:
-        lock.release()
 
 
 def is_free(host: str, port: int) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from filelock import FileLock
+
+SANDBOX_MARK = ".sandbox"
+"""Lies in a folder that holds the sandbox's invented calls, or the state of runs over them."""
 
 
 def prepare(home: Path) -> None:
@@ -35,13 +40,35 @@ def prepare(home: Path) -> None:
 
 
 def main() -> int:
-    """Prepares DAGSTER_HOME. Returns the exit code."""
+    """Checks the settings, and makes CDR_DATA_DIR and DAGSTER_HOME ready. Returns the exit code."""
+    from cdr_assets.settings import Settings
+
     try:
-        prepare(Path(os.environ["DAGSTER_HOME"]))
-    except OSError as error:
-        print(error, file=sys.stderr)
-        return 1
+        Settings.read(os.environ)
+    except ValueError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    for name in ("CDR_DATA_DIR", "DAGSTER_HOME"):
+        if not os.environ.get(name) and name == "CDR_DATA_DIR":
+            continue
+        folder = Path(os.environ[name])
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if on_sandbox(os.environ):
+                (folder / SANDBOX_MARK).touch()
+            if name == "DAGSTER_HOME":
+                prepare(folder)
+            elif not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            print(f"Error: {name} {folder} cannot be used: {error.strerror}", file=sys.stderr)
+            return 1
     return 0
+
+
+def on_sandbox(environ: Mapping[str, str]) -> bool:
+    """Whether the EnableX that the environment names is a sandbox, which gives its URL in CDR_SANDBOX."""
+    return bool(environ.get("CDR_SANDBOX")) and environ.get("CDR_SANDBOX") == environ.get("ENABLEX_BASE_URL")
 
 
 if __name__ == "__main__":

@@ -201,9 +201,15 @@ class Lake:
             try:
                 self._attach(found, read_only)
             except duckdb.Error as error:
-                said = self._postgres.without_secrets(error)
-                raise WarehouseError(f"the lake {self} can't be opened: {said}") from None
-            yield found
+                raise WarehouseError(f"the lake {self} can't be opened: {self._postgres.told(error)}") from None
+            try:
+                yield found
+            except duckdb.Error as error:
+                told = self._postgres.told(error)
+                if told == " ".join(str(error).split()):
+                    raise
+                # DuckDB connects to Postgres again when it has to, and quotes the connection string if that fails.
+                raise type(error)(told).with_traceback(error.__traceback__) from None
 
     def _attach(self, connection: Connection, read_only: bool) -> None:
         load_extensions(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from cdr_assets.data_folder import DataFolder
 from cdr_assets.database import Connection, Database
 from cdr_assets.lake import Lake
-from cdr_assets.postgres import Postgres
+from cdr_assets.postgres import Postgres, PostgresError
 from cdr_assets.storage import SCHEME as BUCKET
 from cdr_assets.storage import Bucket, Folder, ReadableFolder, Storage
 
@@ -44,16 +45,23 @@ class Places:
         landing = landing or str(data_dir)
         if "://" in landing and not landing.startswith(BUCKET):
             raise BadPlaces(f"CDR_LANDING is {landing!r}: give a folder, or s3://bucket/prefix")
-        if warehouse.startswith("ducklake:") and not warehouse.startswith(LAKE):
+        if re.match(r"\w\w+:|.*\bpassword\s*=", warehouse) and not warehouse.startswith(LAKE):
             raise BadPlaces(
-                f"CDR_WAREHOUSE is a lake whose catalogue is not in Postgres, where the locks of all writers "
-                f"are: give {LAKE}dbname=... host=..."
+                "CDR_WAREHOUSE is neither a DuckDB file nor a lake with its catalogue in Postgres, where the locks of "
+                f"all writers are: give a path, or {LAKE}dbname=... host=..."
             )
         if landing.startswith(BUCKET) and not warehouse.startswith(LAKE):
             raise BadPlaces(
                 "CDR_LANDING is a bucket, which has no locks: set CDR_WAREHOUSE to a lake with its catalogue in "
                 f"Postgres, {LAKE}dbname=... host=..., or set CDR_LANDING to a folder"
             )
+        if warehouse.startswith(LAKE):
+            # Without the package nothing can be asked of the lake, and the first request for it says so.
+            with suppress(ImportError):
+                try:
+                    str(Postgres(warehouse.removeprefix(LAKE)))
+                except PostgresError as error:
+                    raise BadPlaces(str(error)) from None
         if not landing.startswith(BUCKET):
             landing = str(Path(landing).resolve())
         return cls(data_dir, warehouse if warehouse.startswith(LAKE) else str(Path(warehouse).resolve()), landing)

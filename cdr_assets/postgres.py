@@ -10,6 +10,7 @@ is free. The small values are in the schema `cdr_assets`, next to the tables of 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -122,13 +123,13 @@ class Postgres:
                 keepalives_count=4,
             )
         except psycopg.Error as error:
-            raise PostgresError(f"Postgres at {self} cannot be reached: {_said(error)}") from None
+            raise PostgresError(f"Postgres at {self} cannot be reached: {self.told(error)}") from None
         try:
             connection.execute(KEEPALIVES)
             self._make_tables(connection)
             yield connection
         except psycopg.Error as error:
-            raise PostgresError(f"Postgres at {self} fails: {_said(error)}") from None
+            raise PostgresError(f"Postgres at {self} fails: {self.told(error)}") from None
         finally:
             with suppress(psycopg.Error):
                 connection.close()
@@ -150,15 +151,31 @@ class Postgres:
         ).fetchone()
         return f"{row[0]} at {row[1]} (server process {row[2]})" if row else "somebody else"
 
-    def without_secrets(self, error: Exception) -> str:
-        """What the error says, without the password."""
-        password = self._given().get("password")
-        return str(error).replace(str(password), "...") if password else str(error)
+    def told(self, error: Exception) -> str:
+        """What the error says, on one line: of the connection string only host, port and database, else nothing but
+        the error's kind.
+
+        A password can be spelled in many ways, so what is left is compared with all words of the connection string.
+        """
+        given, address = self._given(), self._address()
+        hidden = {str(value) for name, value in given.items() if not address or name not in _SHOWN}
+        text = " ".join(str(error).replace(self.dsn, "…").split())
+        for value in hidden:
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text)
+        words = set(re.findall(r"\w+", " ".join([self.dsn, *hidden])))
+        words -= {"postgres", "postgresql", *given, *re.findall(r"\w+", address)}
+        told = re.findall(r"\w+", text)
+        return type(error).__name__ if any(word in (text if len(word) > 2 else told) for word in words) else text
 
     def __str__(self) -> str:
-        """The server and the database, without the password."""
+        """The server and the database."""
+        return self._address() or "the address in CDR_WAREHOUSE"
+
+    def _address(self) -> str:
+        """Host, port and database; empty if they look as if a password that is not escaped had got into them."""
         given = self._given()
-        return f"{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
+        address = f"{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
+        return address if re.fullmatch(r"[\w.,:/%-]*:[\d,]*/[\w.-]*", address) else ""
 
     def _given(self) -> dict[str, Any]:
         """The parts of the connection string; those that are absent come from libpq's own variables and files."""
@@ -166,9 +183,15 @@ class Postgres:
 
         try:
             return dict(psycopg.conninfo.conninfo_to_dict(self.dsn))
-        except psycopg.Error as error:
-            raise PostgresError(f"CDR_WAREHOUSE names no server for libpq: {_said(error)}") from None
+        except psycopg.Error:
+            # libpq quotes the part that it cannot read, which may be the password.
+            raise PostgresError(
+                "CDR_WAREHOUSE is no connection string of libpq: give ducklake:postgres:host=... dbname=... user=... "
+                "password=..., with values in single quotes if they have spaces"
+            ) from None
 
+
+_SHOWN = ("host", "hostaddr", "port", "dbname")
 
 _OF_KEYS = (
     "locktype = 'advisory' AND objsubid = 1"

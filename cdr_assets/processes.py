@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,9 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from importlib.metadata import entry_points
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import FrameType, TracebackType
+
+import click
+from dotenv import dotenv_values
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -41,6 +46,22 @@ def python_function(name: str, module: str, function: str, *arguments: str) -> l
     return [sys.executable, "-c", call, *arguments]
 
 
+def env_file() -> dict[str, str]:
+    """What `.env` in the working folder sets. Dagster's processes read it, too, and it wins over exported variables."""
+    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
+
+
+def refuse_env_file(environment: Mapping[str, str]) -> None:
+    """Raises ClickException if `.env` has other values than those that a command chose for Dagster's processes."""
+    for name, value in env_file().items():
+        if environment.get(name) not in (value, str(Path(value).resolve()) if name == "CDR_DATA_DIR" else value):
+            remedy = "give an absolute path there" if name == "DAGSTER_HOME" else "take it out of the file"
+            raise click.ClickException(
+                f"{Path('.env').resolve()} sets {name}, and Dagster would read it there instead of what this command "
+                f"needs: {remedy}, or work in another folder"
+            )
+
+
 def run(command: Sequence[str], environment: Mapping[str, str], services: Sequence[Sequence[str]] = ()) -> int:
     """Runs `command` to its end, and passes signals on to it. The commands in `services` run until then.
 
@@ -63,7 +84,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], services: Sequen
         try:
             # In its own session the command gets a terminal's Ctrl-C once, from here, and not a second time from the
             # terminal: a second one makes many programs give up an orderly stop.
-            process = subprocess.Popen(command, env=environment, start_new_session=True)
+            process = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_end_with_parent)
         except OSError as error:
             print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
             return 127 if isinstance(error, FileNotFoundError) else 126
@@ -128,8 +149,23 @@ class Services:
 def _start_service(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # In its own session it does not hear a terminal's Ctrl-C, which would stop all of them at once.
     return subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
     )
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Asks Linux to stop this process when its parent dies, also of SIGKILL."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(process: subprocess.Popen[bytes], timeout_s: float | None = None) -> None:

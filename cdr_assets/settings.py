@@ -13,11 +13,17 @@ from urllib.parse import urlsplit
 import dagster as dg
 
 from cdr_assets.days import parse_day
-from cdr_assets.enablex.client import BASE_URL, is_loopback
+from cdr_assets.enablex.client import BASE_URL, check_settings, is_loopback
+from cdr_assets.enablex.errors import BadSetting
 from cdr_assets.places import Places
 
 ENABLEX_VARIABLES = {"app_id": "ENABLEX_APP_ID", "app_key": "ENABLEX_APP_KEY", "base_url": "ENABLEX_BASE_URL"}
 """The variable of each setting of the client."""
+
+_PLACES_AND_URLS = (
+    *("CDR_DATA_DIR", "CDR_LANDING", "CDR_EXPORT_DIR", "CDR_ROOMS"),
+    *("CDR_ALERT_WEBHOOK_URL", "CDR_UI_URL", "CDR_DASHBOARD_URL"),
+)
 
 
 class Variable(NamedTuple):
@@ -127,14 +133,21 @@ class Settings:
             # Dagster then shows the name of the variable instead of its value.
             return dg.EnvVar(name) if environ.get(name) else ""
 
+        for name in _PLACES_AND_URLS:
+            if re.search(r"[\x00-\x1f\x7f]", environ.get(name) or ""):
+                raise ValueError(f"{name} has a line break or another control character in it: give it without")
         base_url = environ.get("ENABLEX_BASE_URL") or BASE_URL
+        try:
+            check_settings(environ.get("ENABLEX_APP_ID", ""), environ.get("ENABLEX_APP_KEY", ""), base_url)
+        except BadSetting as error:
+            raise ValueError(f"{ENABLEX_VARIABLES[error.settings[0]]}: {error}") from None
         places = Places.from_environment(environ)
         return cls(
             app_id=secret("ENABLEX_APP_ID"),
             app_key=secret("ENABLEX_APP_KEY"),
             base_url=base_url,
             # A sandbox gives its own URL there, so what a stopped one left in a shell does no harm.
-            enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else host_of(base_url),
+            enablex="sandbox" if environ.get("CDR_SANDBOX") == base_url else str(urlsplit(base_url).hostname),
             places=places,
             lake=secret("CDR_WAREHOUSE") if places.is_lake else "",
             export_dir=places.export_place(environ.get("CDR_EXPORT_DIR")),
@@ -197,11 +210,3 @@ def _start_date(text: str) -> date:
         raise ValueError(
             f"CDR_START_DATE is {text!r}: give the first UTC day to keep as YYYY-MM-DD, for example 2025-01-01"
         ) from None
-
-
-def host_of(url: str) -> str:
-    """The host of a URL; "unknown" where it has none. The client refuses such a URL with a reason."""
-    try:
-        return urlsplit(url).hostname or "unknown"
-    except ValueError:
-        return "unknown"

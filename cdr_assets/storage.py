@@ -199,6 +199,7 @@ class ReadableFolder(Folder):
         for draft in path.parent.glob(f"{path.name}.*"):
             draft.unlink(missing_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.touch(0o600)
         draft.write_text(text, encoding="utf-8")
         self.put(draft, name)
 
@@ -408,7 +409,7 @@ def make_readable_folder(folder: Path) -> None:
     """Makes the folder so that others can read it. One that exists keeps its permissions."""
     if not folder.exists():
         make_readable_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o755, exist_ok=True)
         # The umask is 077 while the warehouse is open. What a shared folder passes on, such as its group, stays.
         folder.chmod(folder.stat().st_mode | 0o055)
 

@@ -167,7 +167,7 @@ def test_a_folder_in_use_for_an_account_is_refused_to_the_sandbox(name: str, tmp
 def test_a_folder_of_the_sandbox_is_refused_to_an_account(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "invented"
     for _ in range(2):  # a second time is no contradiction
-        assert cli.folders({**INVENTED, name: str(folder)})[name] == folder
+        assert cli.ready_environment({**os.environ, **INVENTED, name: str(folder)})[name] == str(folder)
     for command in (["dev"], ["serve"], ["launch", "--job", "daily_cdr"]):
         result = invoke(*command, environment={**ACCOUNT, name: str(folder)})
         assert result.exit_code == 1
@@ -182,22 +182,59 @@ def test_a_port_that_is_taken_is_refused_to_a_service() -> None:
     assert f"127.0.0.1:{port} cannot be opened" in result.output
 
 
-def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["DAGSTER_HOME", "CDR_DATA_DIR"])
+@pytest.mark.parametrize(("command", "environment"), [("dev", {}), ("dev", ACCOUNT)], ids=["sandbox", "account"])
+def test_a_folder_that_cannot_be_made_is_named(
+    name: str, command: str, environment: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
-    home = tmp_path / "file" / "home"
-    result = invoke("serve", environment={**ACCOUNT, "DAGSTER_HOME": str(home)})
+    folder = tmp_path / "file" / "folder"
+    result = invoke(command, environment={**environment, name: str(folder)})
     assert result.exit_code == 1
-    assert f"DAGSTER_HOME {home} cannot be used" in result.output
-    said = capfd.readouterr().err
-    assert "Not a directory" in said
-    assert "Traceback" not in said
+    assert capfd.readouterr().err == f"Error: {name} {folder} cannot be used: Not a directory\n"
 
 
-def test_a_folder_that_the_sandbox_cannot_make_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    result = invoke("dev", environment={"CDR_DATA_DIR": str(tmp_path / "file" / "data")})
-    assert result.exit_code == 1
-    assert f"CDR_DATA_DIR {tmp_path}/file/data cannot be used: Not a directory" in result.output
+@pytest.mark.parametrize("words", [["dev"], ["serve"], ["demo"], ["launch", "--job", "daily_cdr"]])
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("CDR_START_DATE", "01.01.2026", "Error: CDR_START_DATE is '01.01.2026': give the first UTC day"),
+        ("CDR_TICK_SECONDS", "soon", "Error: CDR_TICK_SECONDS is 'soon': give a whole number"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named_in_one_line_before_anything_starts(
+    words: list[str], name: str, value: str, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = invoke(*words, environment={**ACCOUNT, name: value})
+    assert result.exit_code == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(says)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "says"),
+    [
+        (["serve"], "ENABLEX_APP_ID=x", "ENABLEX_APP_KEY is not set, but ENABLEX_APP_ID is"),
+        (["demo"], "ENABLEX_APP_ID=x\nENABLEX_APP_KEY=y", "/.env sets ENABLEX_APP_ID, and Dagster would read it"),
+        (["sandbox", "--", "true"], "ENABLEX_APP_ID=x", "/.env sets ENABLEX_APP_ID, and Dagster would read it"),
+        (["launch", "--job", "daily_cdr"], "DAGSTER_HOME=here", "/.env sets DAGSTER_HOME, and Dagster would"),
+        (["rebuild", "--from", "2026-11-01", "--to", "2026-11-02"], "CDR_DAYS_A_RUN=1", "/.env sets CDR_DAYS_A_RUN"),
+        (["demo"], "CDR_DATA_DIR=mine", "CDR_DATA_DIR is {folder}/mine, which is in use for an account"),
+        (["dashboard"], "CDR_RATE_PER_MINUTE=free", "CDR_RATE_PER_MINUTE is 'free'"),
+        (["alert-test"], "CDR_EXPORT_PEOPLE=all", "CDR_EXPORT_PEOPLE is 'all'"),
+    ],
+)
+def test_variables_of_the_env_file_that_dagster_reads_are_read_first_and_never_win_unseen(
+    start: Start, words: list[str], file: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(file)
+    (tmp_path / "mine" / "landing").mkdir(parents=True)
+    process = start(*COMMAND, *words)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1, said
+    assert says.format(folder=tmp_path) in said
+    assert {path.name for path in tmp_path.iterdir()} == {".env", "mine"}
 
 
 @pytest.mark.parametrize("rate", ["free", "-1", "nan"])
@@ -222,6 +259,7 @@ def test_a_dashboard_whose_packages_are_missing_says_how_to_get_them(monkeypatch
 def test_the_account_and_the_sandbox_have_folders_of_their_own(tmp_path: Path) -> None:
     assert cli.folders({}) == {"DAGSTER_HOME": tmp_path / ".dagster", "CDR_DATA_DIR": tmp_path / "data"}
     invented = {"DAGSTER_HOME": tmp_path / SANDBOX_HOME, "CDR_DATA_DIR": tmp_path / SANDBOX_DATA}
+    assert list(tmp_path.iterdir()) == []
     for folder in invented.values():
         folder.mkdir(parents=True)
         (folder / "of-an-earlier-version").touch()
@@ -243,7 +281,11 @@ def test_the_environment_says_where_state_and_data_lie(tmp_path: Path) -> None:
 
 
 def test_processes_that_start_together_on_an_empty_home_all_find_it_ready(tmp_path: Path) -> None:
-    environment = {**plain_environment(), "DAGSTER_HOME": str(tmp_path / "home")}
+    environment = {
+        **plain_environment(),
+        "DAGSTER_HOME": str(tmp_path / "home"),
+        "CDR_DATA_DIR": str(tmp_path / "data"),
+    }
     prepare = processes.python_function("prepare", "cdr_assets.instance", "main")
     started = [subprocess.Popen(prepare, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     said = [process.communicate(timeout=PATIENCE_S)[1] for process in started]
@@ -547,6 +589,28 @@ try:
 except ServiceEnded as error:
     sys.exit(str(error))
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot tell a process that its parent died")
+def test_services_stop_when_their_supervisor_is_killed(start: Start) -> None:
+    process = start(sys.executable, "-c", SERVICES, service("first"), service("second"))
+    assert {line_with(process, "") for _ in range(3)} == {"waiting", "first is up", "second is up"}
+    process.kill()
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert sorted(said.splitlines()) == ["first stops", "second stops"]
+
+
+@pytest.mark.parametrize("name", ["DAGSTER_HOME", "CDR_DATA_DIR"])
+def test_a_second_service_on_a_folder_is_refused(name: str, tmp_path: Path) -> None:
+    environment = {"DAGSTER_HOME": str(tmp_path / "home"), "CDR_DATA_DIR": str(tmp_path / "data")}
+    other = {**{each: f"{folder}-2" for each, folder in environment.items()}, name: environment[name]}
+    for folder in (environment, other):
+        cli.ready_environment({**os.environ, **ACCOUNT, **folder})
+    with cli._only_one(environment):
+        port = str(cli.free_port())
+        result = invoke("serve", "--port", port, environment={**ACCOUNT, **other})
+    assert result.exit_code == 1
+    assert result.output == f"Error: cdr-assets already runs on {other[name]}: stop it, or set another {name}\n"
 
 
 def service(name: str, awaited: signal.Signals = signal.SIGTERM) -> str:

@@ -138,7 +138,7 @@ def test_a_lake_is_a_secret_of_the_resources() -> None:
     [
         ({"CDR_LANDING": "s3://bucket"}, "set CDR_WAREHOUSE to a lake"),
         ({"CDR_LANDING": "gs://bucket"}, "give a folder, or s3://bucket/prefix"),
-        ({"CDR_WAREHOUSE": "ducklake:cdr.ducklake"}, "give ducklake:postgres:"),
+        ({"CDR_WAREHOUSE": "ducklake:cdr.ducklake"}, "or ducklake:postgres:"),
     ],
 )
 def test_places_that_do_not_go_together_are_explained(environ: dict[str, str], says: str) -> None:
@@ -192,6 +192,30 @@ def test_this_machine_is_asked_without_a_limit_unless_one_is_set(url: str) -> No
 def test_a_start_date_that_is_no_day_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=f"CDR_START_DATE is '{value}': give .* YYYY-MM-DD"):
         code_location({"CDR_START_DATE": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENABLEX_APP_ID", "the-id\n"),
+        ("ENABLEX_APP_ID", "the id"),
+        ("ENABLEX_APP_ID", "the:id"),
+        ("ENABLEX_APP_KEY", "hunter2\r"),
+        ("ENABLEX_APP_KEY", "hunter2\u200b"),
+        ("ENABLEX_BASE_URL", "https://enablex.example\n"),
+        ("ENABLEX_BASE_URL", "http://enablex.example"),
+        ("ENABLEX_BASE_URL", "https://user:hunter2@enablex.example"),
+        ("ENABLEX_BASE_URL", "nonsense"),
+        ("ENABLEX_BASE_URL", "http://[nonsense"),
+        ("CDR_DATA_DIR", "/srv/cdr\n"),
+        ("CDR_ALERT_WEBHOOK_URL", "https://hooks.example/hunter2\n"),
+    ],
+)
+def test_a_setting_that_nobody_can_be_asked_with_is_named_and_not_shown(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name) as error:
+        Settings.read({name: value})
+    assert "\n" not in str(error.value)
+    assert "hunter2" not in str(error.value)
 
 
 def test_credentials_are_named_and_never_held() -> None:

@@ -237,7 +237,8 @@ class EnableX:
             error = attempt.error
             if error is None:
                 raise RuntimeError("the last attempt was not read: use `with attempt as batches` for each one")
-            error.path, error.tries = path, number
+            if not isinstance(error, BadSetting):
+                error.path, error.tries = path, number
             self._rest(error)
             wait = self._wait(error, deadline)
             if wait is None:
@@ -314,7 +315,9 @@ class EnableX:
                 timeout=(min(self._connect_seconds, left), min(self._read_seconds, left)),
                 allow_redirects=False,
             )
-        except (requests.RequestException, *_BROKEN) as error:
+        except (requests.RequestException, ValueError, *_BROKEN) as error:
+            if fault := _fault_of_this_machine(error):
+                raise BadSetting(fault) from None
             raise Unavailable(f"no answer: {self._why(error)}") from None
 
     def _left(self, deadline: float) -> float:
@@ -374,15 +377,23 @@ class EnableX:
         if missing:
             names = " and ".join(name.replace("_", " ") for name in missing)
             raise BadSetting(f"{names} not set; the EnableX portal shows them on the project's page", missing)
-        if ":" in self._app_id:
-            raise BadSetting("the app id has a colon, which HTTP Basic authentication cannot carry", ("app_id",))
-        fault = _base_url_fault(self._base_url)
-        if fault:
-            shown = _without_credentials(self._base_url)
-            raise BadSetting(f"the base url {fault}: {shown!r}; the default is {BASE_URL}", ("base_url",))
+        check_settings(self._app_id, self._app_key, self._base_url)
 
 
 # Parameters and settings
+
+
+def check_settings(app_id: str, app_key: str, base_url: str) -> None:
+    """Raises BadSetting for settings that nobody can be asked with. Credentials that are empty are not looked at."""
+    for name, value in {"app_id": app_id, "app_key": app_key}.items():
+        if any(c.isspace() or not c.isprintable() for c in value):
+            shown = name.replace("_", " ")
+            raise BadSetting(f"the {shown} has a space, a line break or a character that cannot be seen in it", (name,))
+    if ":" in app_id:
+        raise BadSetting("the app id has a colon, which HTTP Basic authentication cannot carry", ("app_id",))
+    if fault := _base_url_fault(base_url):
+        shown = _without_credentials(base_url)
+        raise BadSetting(f"the base url {fault}: {shown!r}; the default is {BASE_URL}", ("base_url",))
 
 
 def _period(from_date: date | str, to_date: date | str) -> str:
@@ -425,6 +436,21 @@ def _base_url_fault(url: str) -> str | None:
         return "holds more than a host and a path"
     if parts.scheme == "http" and not is_loopback(url):
         return "is plain http to another host, over which anyone on the way could read the app key"
+    return None
+
+
+def _fault_of_this_machine(error: Exception) -> str | None:
+    """What to mend here, where the request did not even reach a server; a proxy's address may hold a password."""
+    said = str(_innermost(error))
+    if "SOCKS support" in said:
+        return "a SOCKS proxy needs another package: pip install 'requests[socks]', or set HTTPS_PROXY to an http proxy"
+    if "CA certificate bundle" in said or "NO_CERTIFICATE_OR_CRL_FOUND" in said:
+        return "the file of CA certificates is missing or none: check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
+    # The base url was checked before.
+    if isinstance(error, ValueError):
+        return "the proxy's address cannot be read: check HTTPS_PROXY and ALL_PROXY; write odd characters as in %5B"
+    if re.match("Tunnel connection failed: 40[37]", said):
+        return "the proxy lets nobody through to EnableX: check the name and the password in HTTPS_PROXY or ALL_PROXY"
     return None
 
 

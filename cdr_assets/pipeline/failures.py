@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from datetime import date
 
@@ -71,7 +73,9 @@ def without_values(error: Exception) -> Exception:
     if not isinstance(error, duckdb.Error):
         return error
     text = re.sub(r"""['"].*['"]""", _shown, str(error).partition("\n")[0])
-    return type(error)(text).with_traceback(error.__traceback__)
+    # DuckDB quotes what the system said, too, such as that no space is left.
+    causes = {cause for cause in map(os.strerror, errno.errorcode) if cause in str(error) and cause not in text}
+    return type(error)(": ".join([text, *sorted(causes)])).with_traceback(error.__traceback__)
 
 
 def _shown(quoted: re.Match[str]) -> str:

@@ -74,7 +74,8 @@ def report_dead_runs(instance: dg.DagsterInstance, locks: RunLocks, now: datetim
     for record in instance.get_run_records(RunsFilter(statuses=STARTED_OR_ABOUT_TO)):
         run = record.dagster_run
         # The lock of a run on other data is there.
-        if not is_of_this_project(run) or run.tags.get(PLACE_TAG, locks.place) != locks.place:
+        place = run.tags.get(PLACE_TAG)
+        if not is_of_this_project(run) or (place and not locks.are_at(place)):
             continue
         lock = locks.state(run.run_id)
         is_silent = lock is RunLock.ABSENT and now - _last_sign(instance, record) > SILENCE

@@ -15,9 +15,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from cdr_assets.data_folder import DataFolder
+from cdr_assets.database import WarehouseError
 from cdr_assets.places import Places
 from cdr_assets.postgres import Postgres, PostgresError
+from cdr_assets.warehouse.people import project_id
 
 SECONDS_TO_LOCK = 5
 
@@ -40,6 +41,9 @@ class RunLocks(Protocol):
     def place(self) -> str:
         """Where they are, for the runs' tags: others may be in the same Dagster instance."""
 
+    def are_at(self, place: str) -> bool:
+        """Whether that is the place of these locks."""
+
     def hold(self, run_id: str) -> AbstractContextManager[None]:
         """Holds the run's lock, and removes it at the end."""
 
@@ -52,7 +56,7 @@ class RunLocks(Protocol):
 
 def run_locks(places: Places) -> RunLocks:
     """The locks of the runs on these places."""
-    return LocksInPostgres(places.postgres) if places.postgres else LocksInFolder(places.data_dir)
+    return LocksInPostgres(places.postgres) if places.postgres else LocksInFolder(places)
 
 
 class LocksInFolder:
@@ -61,12 +65,21 @@ class LocksInFolder:
     This is done with flock itself, since filelock creates the file that it is asked to look at.
     """
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir, self._folder = data_dir, DataFolder(data_dir).run_locks
+    def __init__(self, where: Path | Places) -> None:
+        self._places = where if isinstance(where, Places) else Places.read(where)
+        self._data_dir, self._folder = self._places.data_dir, self._places.folder.run_locks
 
     @property
     def place(self) -> str:
-        return str(self._data_dir)
+        # A path would not be known any more when the folder is moved, or restored elsewhere.
+        try:
+            return project_id(self._places.storage)
+        except WarehouseError:  # Building says what is wrong with the key.
+            return str(self._data_dir)
+
+    def are_at(self, place: str) -> bool:
+        # Earlier versions named the path.
+        return place in (self.place, str(self._data_dir))
 
     @contextmanager
     def hold(self, run_id: str) -> Iterator[None]:
@@ -114,6 +127,9 @@ class LocksInPostgres:
     @property
     def place(self) -> str:
         return str(self._postgres)
+
+    def are_at(self, place: str) -> bool:
+        return place == self.place
 
     @contextmanager
     def hold(self, run_id: str) -> Iterator[None]:

@@ -134,10 +134,18 @@ def is_complete(day: date, asked: datetime | None, timing: Timing) -> bool:
 
 @dataclass(frozen=True)
 class AccountError:
-    """EnableX refused the account itself: every request fails until someone mends it."""
+    """EnableX refused the account itself, or was not asked: every request fails until someone mends it."""
 
     when: datetime
     reason: str
+
+    @property
+    def was_asked(self) -> bool:
+        return self.reason != "BadSetting"
+
+    @property
+    def what(self) -> str:
+        return "EnableX refused the account" if self.was_asked else "A setting is missing or wrong, as a run found"
 
 
 @dataclass(frozen=True)
@@ -331,7 +339,7 @@ def look_at_closed_days(
 
 def _next_try(now: datetime, overdue: Sequence[date], runs: Runs) -> str:
     if runs.account_error and _cooling_down(now, runs):
-        return f"EnableX refused the account, so not before {_clock(runs.account_error.when + ACCOUNT_ERROR_COOLDOWN)}"
+        return f"{runs.account_error.what}, so not before {_clock(runs.account_error.when + ACCOUNT_ERROR_COOLDOWN)}"
     if runs.outage:
         return f"EnableX is unavailable, so one day every {PROBE_INTERVAL // timedelta(minutes=1)} minutes"
     if under_way := [day for day in overdue if day in runs.in_flight]:
@@ -453,11 +461,12 @@ def _cooling_down(now: datetime, runs: Runs) -> str | None:
     error = runs.account_error
     if error is None or now >= error.when + ACCOUNT_ERROR_COOLDOWN:
         return None
+    account = "ENABLEX_APP_ID, ENABLEX_APP_KEY and the project in EnableX"
     return (
-        f"EnableX refused the account at {_clock(error.when)} ({error.reason}): nothing is requested until "
-        f"{_clock(error.when + ACCOUNT_ERROR_COOLDOWN)}. Check ENABLEX_APP_ID, ENABLEX_APP_KEY and the project in "
-        "EnableX. Requests go on at once when Dagster is restarted with other credentials, or when a fetch succeeds: "
-        "materialize period_cdr for one day to try"
+        f"{error.what} at {_clock(error.when)} ({error.reason}): nothing is requested until "
+        f"{_clock(error.when + ACCOUNT_ERROR_COOLDOWN)}. "
+        f"Check {account if error.was_asked else 'what the failed run names'}. Requests go on at once when Dagster is "
+        "restarted with other credentials, or when a fetch succeeds: materialize period_cdr for one day to try"
     )
 
 

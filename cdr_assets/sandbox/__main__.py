@@ -117,7 +117,9 @@ def sandbox(ctx: click.Context, /, port: int, now: datetime | None, speed: float
         if ctx.obj is None:
             _wait(server.environment)
         else:
-            ctx.exit(processes.run(ctx.obj, {**os.environ, **server.environment}))
+            environment = {**os.environ, **processes.env_file(), **server.environment}
+            processes.refuse_env_file(environment)
+            ctx.exit(processes.run(ctx.obj, environment))
 
 
 def _clock(now: datetime | None, speed: float | None) -> Callable[[], datetime]:

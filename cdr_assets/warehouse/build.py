@@ -72,6 +72,8 @@ class Warehouse:
         self.places = places
         self._facts = facts
         self._exports = places.exports(str(export_dir))
+        # Those next to the data are theirs.
+        self._are_claimed = places.export_place(str(export_dir)) == places.export_place(None)
         self._people = PeopleInExports(places.storage, people_in_clear)
         self._former_log = places.folder.former_build_log
         copy = BuildLogCopy(places.folder.build_log, places.file)
@@ -325,6 +327,9 @@ class Warehouse:
         return {table.name: exports.exported_files(self._exports, table, first, last) for table in EXPORTED_TABLES}
 
     def _committing(self, connection: Connection) -> AbstractContextManager[Changes]:
+        if not self._are_claimed:
+            exports.claim(self._exports, self.places.storage)
+            self._are_claimed = True
         return committing(connection, self._database, self._exports, self._people, self._log_copy)
 
     def keep(self, connection: Connection, findings: Sequence[Finding]) -> None:

@@ -16,14 +16,37 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from cdr_assets.database import Connection, run
+from cdr_assets.database import Connection, WarehouseError, run
 from cdr_assets.storage import Storage, make_readable_folder
-from cdr_assets.warehouse.people import PeopleInExports
+from cdr_assets.warehouse.people import PeopleInExports, project_id
 from cdr_assets.warehouse.table import Table
 
 _FINISHED = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
 # It must not match the pattern that readers use.
 _UNFINISHED = re.compile(r"\d{4}-\d{2}-\d{2}\.\d+")
+
+
+OWNER = ".project"
+"""The file that says whose exports these are."""
+
+
+class ForeignExports(WarehouseError):
+    """The exports there are those of other data, and each would replace the other's for ever."""
+
+    permanent = True
+
+
+def claim(exports: Storage, data: Storage) -> None:
+    """Notes that the exports are those of these data. Raises ForeignExports if they are those of others."""
+    project = project_id(data)
+    owner = exports.read(OWNER)
+    if owner is None:
+        exports.write(OWNER, project)
+    elif owner != project:
+        raise ForeignExports(
+            f"{exports.place('')} has the exports of other data: set CDR_EXPORT_DIR to a folder of its own for each "
+            f"project. To take it over on purpose, delete {exports.place(OWNER)}"
+        )
 
 
 class FileStamp(NamedTuple):

@@ -60,3 +60,8 @@ def people_key(storage: Storage) -> str:
             "to make another one, by which people get other hashes in the exports"
         )
     return key.strip()
+
+
+def project_id(storage: Storage) -> str:
+    """A word by which these data are known wherever they are moved: it goes with the key, which it does not tell."""
+    return hashlib.sha256(f"project of {people_key(storage)}".encode()).hexdigest()[:12]

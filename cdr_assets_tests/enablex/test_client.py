@@ -6,8 +6,10 @@ import base64
 import gzip
 import itertools
 import logging
+import os
 import re
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -262,6 +264,41 @@ def test_a_base_url_that_is_not_safe_is_refused_before_any_call(url: str) -> Non
         EnableX(ID, KEY, url, tries=1).room("1")
     assert caught.value.settings == ("base_url",)
     assert "hunter2" not in str(caught.value) + repr(EnableX(ID, KEY, url))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("HTTPS_PROXY", "http://user:hunter2[@127.0.0.1:9", "check HTTPS_PROXY"),
+        ("HTTPS_PROXY", "http://user:hunter2@127.0.0.1:port", "check HTTPS_PROXY"),
+        ("HTTPS_PROXY", "http://user:hunter2/@127.0.0.1:9", "check HTTPS_PROXY"),
+        ("HTTPS_PROXY", "http://user:hunter2€@127.0.0.1:9", "check HTTPS_PROXY"),
+        ("HTTPS_PROXY", "htp://user:hunter2@127.0.0.1:9", "check HTTPS_PROXY"),
+        ("HTTPS_PROXY", "http://", "check HTTPS_PROXY"),
+        ("ALL_PROXY", "socks5://user:hunter2@127.0.0.1:9", "pip install 'requests[socks]'"),
+        ("HTTPS_PROXY", "http://user:hunter2@{proxy}", "the password in HTTPS_PROXY"),
+        ("REQUESTS_CA_BUNDLE", "/missing.pem", "check REQUESTS_CA_BUNDLE"),
+        ("REQUESTS_CA_BUNDLE", __file__, "check REQUESTS_CA_BUNDLE"),
+    ],
+)
+def test_a_fault_of_this_machine_is_named_with_its_setting_and_not_tried_again(
+    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    if "socks" in value:
+        monkeypatch.setitem(sys.modules, "socks", None)
+    status = b"407 Proxy Authentication Required" if "{proxy}" in value else b"200 Connection established"
+    with talking(saying(b"HTTP/1.1 " + status + b"\r\n\r\n")) as proxy:
+        for variable in [each for each in os.environ if each.lower().endswith("_proxy")]:
+            monkeypatch.delenv(variable)
+        monkeypatch.setenv("ALL_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv(name, value.format(proxy=proxy.address))
+        client = EnableX(ID, KEY, "https://enablex.example", sleep=clock.sleep)
+        with pytest.raises(BadSetting, match=re.escape(says)) as caught:
+            received(client.period(DAY, DAY))
+        client.close()
+    assert clock.slept == []
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.permanent
 
 
 @pytest.mark.parametrize(
@@ -767,10 +804,10 @@ def test_credentials_are_never_shown(
     assert error.__context__ is None
 
 
-def test_credentials_that_cannot_be_written_are_not_shown_either(enablex: Callable[..., EnableX]) -> None:
-    with serving(answer(b"who?", 401)) as server, pytest.raises(BadCredentials, match="401: 4 bytes") as caught:
-        received(EnableX(ID, "hunter\ud8002", server.url).room("1"))
-    assert caught.value.settings == ("app_id", "app_key")
+def test_credentials_that_cannot_be_written_are_not_shown_either() -> None:
+    with pytest.raises(BadSetting, match="the app key has") as caught:
+        EnableX(ID, "hunter\ud8002").room("1")
+    assert caught.value.settings == ("app_key",)
     assert "hunter" not in "".join(traceback.format_exception(type(caught.value), caught.value, None))
 
 

@@ -40,6 +40,15 @@ def test_the_file_that_duckdb_names_is_shown(tmp_path: Path) -> None:
     assert str(file) in str(without_values(caught.value))
 
 
+def test_what_the_system_said_is_shown() -> None:
+    said = (
+        'Async write failed for range [offset=1, size=2]: {"exception_message":"Ann, \'x\': No space left on device"}'
+    )
+    assert str(without_values(duckdb.IOException(said))) == (
+        "Async write failed for range [offset=1, size=2]: {'…'}: No space left on device"
+    )
+
+
 def test_every_other_error_is_its_own() -> None:
     error = BadParameter("room_id is empty")
     assert without_values(error) is error

@@ -12,6 +12,7 @@ import pytest
 
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.exports import ForeignExports
 from cdr_assets.warehouse.tables import DAILY_TABLES, TABLES
 from cdr_assets_tests.expected import assert_exact, in_order, read, without_people
 from cdr_assets_tests.reference import Record
@@ -91,9 +92,9 @@ def test_many_writers_and_a_reader_never_fail_and_the_reader_never_waits_or_sees
 # Permissions
 
 
-@pytest.fixture
-def usual_umask() -> Iterator[None]:
-    former = os.umask(0o022)
+@pytest.fixture(params=[0o022, 0o000, 0o077], ids=oct)
+def usual_umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    former = os.umask(request.param)
     yield
     os.umask(former)
 
@@ -119,6 +120,7 @@ def test_exports_outside_can_be_read_by_others_and_the_data_folder_cannot(tmp_pa
     assert modes(tmp_path / "srv") == {
         "bi": 0o755,
         "bi/cdr": 0o755,
+        "bi/cdr/.project": 0o644,
         "bi/cdr/README.md": 0o644,
         **{f"bi/cdr/{table}": 0o755 for table in tables},
         **{f"bi/cdr/{table}/{FIRST}.parquet": 0o644 for table in tables},
@@ -128,6 +130,21 @@ def test_exports_outside_can_be_read_by_others_and_the_data_folder_cannot(tmp_pa
     own = modes(warehouse.places.file.parent)
     assert own["cdr.duckdb"] == own["cdr.duckdb.lock"] == own["people.key"] == 0o600
     assert not (warehouse.places.file.parent / "published").exists()
+
+
+def test_exports_of_other_data_are_refused_and_those_of_moved_data_are_not(tmp_path: Path) -> None:
+    def build_in(data: str, day: date) -> None:
+        warehouse = Warehouse(tmp_path / data / "cdr.duckdb", tmp_path / "srv")
+        build(warehouse, day, [land(tmp_path, str(day), [{"cdr_id": "a", "trans_date": f"{day}T10:00:00Z"}])])
+
+    build_in("one", FIRST)
+    before = modes(tmp_path / "srv")
+    with pytest.raises(ForeignExports, match=f"set CDR_EXPORT_DIR.*delete {tmp_path}/srv/.project") as error:
+        build_in("two", FIRST + timedelta(days=1))
+    assert error.value.permanent
+    assert modes(tmp_path / "srv") == before
+    (tmp_path / "one").rename(tmp_path / "moved")
+    build_in("moved", FIRST)
 
 
 @pytest.mark.usefixtures("usual_umask")
