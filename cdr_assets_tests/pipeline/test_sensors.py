@@ -24,7 +24,7 @@ from cdr_assets.pipeline.run_lock import run_locks
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact
-from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.httpserver import answer, serving
 from cdr_assets_tests.landing.places import content_of, name_in, put, remove_day
 from cdr_assets_tests.location import Locate, Location, Script, checks, lengthen, record, run_checks
 from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
@@ -1125,11 +1125,26 @@ def test_each_channel_gets_an_alert_once_though_another_does_not_take_it(
     assert body["message"].endswith(f"/runs/{run}")
 
 
-def test_a_url_that_names_no_service_is_an_error_without_the_url(locate: Locate, sandbox: Sandbox) -> None:
-    location = locate({**sandbox.environment, "CDR_ALERT_URLS": f"nowhere://{SECRET}"})
-    cursor = tick(location, "failed_runs").cursor
-    sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
-    assert not location.run(yesterday()).success
-    with pytest.raises(ValueError, match="URL 1 of CDR_ALERT_URLS is none that apprise can use") as error:
-        tick(location, "failed_runs", cursor=cursor)
-    assert SECRET not in str(error.value)
+# To an address that urllib3 cannot parse: requests passes its error on as it is.
+REDIRECTED = answer(b"", status=302, headers={"Location": "http://.example"})
+
+
+@pytest.mark.parametrize("trouble", ["a redirect", "no service"])
+def test_a_channel_that_raises_stops_no_other_and_nobody_gets_an_alert_twice(
+    locate: Locate, sandbox: Sandbox, webhook: Webhook, capfd: pytest.CaptureFixture[str], trouble: str
+) -> None:
+    with serving(REDIRECTED) as server:
+        first = server.url if trouble == "a redirect" else ""
+        other = f" nowhere://{SECRET}" if trouble == "no service" else ""
+        service = webhook.url.replace("http://", "json://")
+        urls = {"CDR_ALERT_WEBHOOK_URL": first, "CDR_ALERT_URLS": f"{other} {service}"}
+        location = locate({**sandbox.environment, **urls})
+        cursor = tick(location, "failed_runs").cursor
+        sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
+        assert not location.run(yesterday()).success
+        for minutes in (0, 2):
+            cursor = tick(location, "failed_runs", present() + timedelta(minutes=minutes), cursor).cursor
+        assert len(webhook.posts) == 1
+    said = "".join(capfd.readouterr())
+    assert ("webhook could not be reached" if first else "URL 1 of CDR_ALERT_URLS is none that") in said
+    assert SECRET not in said
