@@ -12,7 +12,7 @@ import requests
 
 TIMEOUT_S = 10
 
-MARKUP = {"<": "‹", ">": "›", "@": "@\u200b", "](": "]\u200b("}
+MARKUP = {"<": "\u2039", ">": "\u203a", "@": "@\u200b", "](": "]\u200b("}
 """What a chat or a mail program takes for a mention, a tag or a link, and what looks like it."""
 
 

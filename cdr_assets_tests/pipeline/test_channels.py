@@ -86,5 +86,5 @@ def test_what_a_server_says_reaches_every_channel_without_markup(webhooks: list[
     assert channel.send(f"A title\nThe server said: {said}") == ""
     ((_, _, body),) = webhooks[0].posts
     text = body.get("text") or body["message"]
-    assert "The server said: ‹!channel› ‹http://evil|Sign in› ‹img src=x›" in text
+    assert "The server said: \u2039!channel\u203a \u2039http://evil|Sign in\u203a" in text
     assert not any(markup in text for markup in ("<", ">", "](", "@here", "\u202e"))
