@@ -137,7 +137,7 @@ def daily_assets(
         client = partial(account_client, enablex, landing.zone)
         run = DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace)
         with live_run.closing(run):
-            in_run = OverdueInRun(overdue, context.instance, clock.now(), landing, enablex)
+            in_run = OverdueInRun(overdue, context.instance, clock.now(), landing, enablex, warehouse)
             step = DailyStep(context, run, live_run, fetch_concurrency, agreement_sample, in_run)
             yield from step.events()
 

@@ -73,6 +73,10 @@ class DailyRun:
         """Closes the connection to the warehouse for good. A day that is being built is built to its end."""
         self._lease.close()
 
+    def release(self) -> None:
+        """Closes the connection to the warehouse until the next piece of work."""
+        self._lease.release()
+
     def connection(self) -> AbstractContextManager[Connection]:
         """The run's connection to the warehouse, for one piece of work."""
         return self._lease.connection()

@@ -105,9 +105,9 @@ class DailyStep:
         if ROUTES_AGREE.name in names and self.sample:
             for day in self.run.days_to_reconcile():
                 self.run.reconcile(day, self.sample)
+        yield from self._results({key.asset_key.to_user_string() for key in selected})
         if NO_DAY_IS_OVERDUE.name in names and self.overdue:
             yield self.overdue.evaluation()
-        yield from self._results({key.asset_key.to_user_string() for key in selected})
 
     def _results_of_materialized(self, assets: set[str]) -> Iterator[Event]:
         yield from self._results(assets)
@@ -121,4 +121,5 @@ class DailyStep:
         planned = dict.fromkeys(self.context.selected_asset_check_keys, partition)
         with self.run.connection() as connection:
             found = list(checks.evaluations(connection, self.run.looked_at, assets, planned))
+        self.run.release()
         yield from found

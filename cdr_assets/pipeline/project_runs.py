@@ -44,6 +44,11 @@ def fetches_or_builds_days(run: dg.DagsterRun) -> bool:
     return bool(DAILY_ASSETS.intersection(run.asset_selection)) if run.asset_selection else run.job_name in DAILY_JOBS
 
 
+def fetches_days(run: dg.DagsterRun) -> bool:
+    """Whether a run of the daily assets asks EnableX for its days."""
+    return dg.AssetKey(PERIOD_CDR) in run.asset_selection if run.asset_selection else run.job_name != "rebuild"
+
+
 def is_of_this_project(run: dg.DagsterRun) -> bool:
     """Whether the run is one of this code location, on demand and of checks alone included."""
     return fetches_or_builds_days(run) or run.job_name in ON_DEMAND_JOBS or ENABLEX_TAG in run.tags

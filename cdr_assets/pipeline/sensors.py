@@ -43,6 +43,7 @@ from cdr_assets.pipeline.run_history import (
     complete_days,
     fetches_since,
     known_runs,
+    landed_and_built,
     runs_at_once,
 )
 from cdr_assets.pipeline.run_lock import RunLocks
@@ -102,14 +103,18 @@ def closed_days(
         "last closed days that are due to be fetched again go with it. Writes status.json next to the exports.",
     )
     def sensor(
-        context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
+        context: dg.SensorEvaluationContext,
+        clock: Clock,
+        landing: LandingResource,
+        enablex: EnableXResource,
+        warehouse: WarehouseResource,
     ) -> Requests:
         now, instance = clock.now(), context.instance
         complete = complete_days(instance, landing, timing)
         known = runs.known(context, now, enablex)
         responses = answered(instance, now, landing, timing)
         decision = scheduling.plan_missing(now, utc_days.start.date(), complete, responses, known, timing)
-        days = overdue.look(now, complete, known)
+        days = overdue.look(now, complete, known, landing, warehouse)
         result = evaluation(days)
         _update(status, context, now, days)
         before, said = context.cursor, dg.serialize_value(result)
@@ -221,12 +226,10 @@ def landed_days(
         landing: LandingResource = context.resources.landing
         warehouse: WarehouseResource = context.resources.warehouse
         now = context.resources.clock.now()
-        first, open_day = utc_days.start.date(), now.date()
         # Before the days are read: what a run that ends in between has built is not requested again.
         known = runs.known(context, now)
-        landed = {day: files for day, files in landing.zone.days().items() if first <= day <= open_day}
         try:
-            built = warehouse.warehouse.built_days()
+            landed, built = landed_and_built(now, utc_days.start.date(), landing, warehouse)
         except WarehouseError as error:
             return dg.SkipReason(f"the build log cannot be read: {error}")
         decision = scheduling.plan_rebuild(now, landed, built, known, timing)

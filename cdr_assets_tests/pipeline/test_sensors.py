@@ -313,6 +313,44 @@ def test_a_run_that_could_not_say_where_it_failed_holds_up_all_its_days(
     assert requested(location, "closed_days", later)[:2] == [[before(4)], [before(3)]]
 
 
+def test_a_fetch_that_failed_and_was_mended_holds_back_no_rebuild(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    location = scripted_days(3)
+    for _ in range(3):
+        script.answers_with(before(2), HTML)
+        assert not location.run(before(2)).success
+    script.holds(before(2), record("a", before(2)))
+    assert location.run(before(2)).success
+    drop_exports(location)
+    assert requested(location, "landed_days") == [[before(2)]]
+    (result,) = tick(location, "closed_days").asset_events
+    assert result.metadata["waiting_days"].value == str(before(2)), "a state of its own"
+    assert result.metadata["failed_days"].value == "none"
+
+
+def test_a_rebuild_waits_for_failed_rebuilds_alone_until_one_succeeds(
+    scripted_days: Callable[[int], Location], script: Script, put_in_flight: PutInFlight
+) -> None:
+    location = scripted_days(3)
+    script.holds(before(2), record("a", before(2)))
+    assert location.run(before(2)).success
+    drop_exports(location)
+    script.answers_with(before(2), HTML)
+    assert not location.run(before(2)).success
+    (request,) = tick(location, "landed_days").run_requests
+    location.instance.report_run_failed(put_in_flight(location, by_itself(before(2)), job="rebuild"))
+    assert "1 failed" in skipped(location, "landed_days")
+    assert launch(location, "landed_days", request).success
+    drop_exports(location)
+    assert requested(location, "landed_days") == [[before(2)]]
+
+
+def drop_exports(location: Location) -> None:
+    """Deletes the copies of a table, so that its days are to be built again."""
+    shutil.rmtree(location.data_dir / "published" / "room_usage")
+
+
 def test_a_day_that_fails_is_overdue_until_it_is_there(
     scripted_days: Callable[[int], Location], script: Script
 ) -> None:
