@@ -16,7 +16,7 @@ from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
 from cdr_assets.pipeline.alerts import Outbox, alert_text, send_to_all
 from cdr_assets.pipeline.channels import channels
-from cdr_assets.pipeline.checks import CHECKS, states
+from cdr_assets.pipeline.checks import CHECKS, states, unanswered
 from cdr_assets.pipeline.live_run import (
     OPEN_DAY_TAG,
     PARTITION_TAG,
@@ -119,7 +119,8 @@ def closed_days(
         _update(status, context, now, days)
         before, said = context.cursor, dg.serialize_value(result)
         context.update_cursor(said)
-        return _result(context, decision, results=[result] if said != before else [])
+        results = [result] if said != before else []
+        return _result(context, decision, results=[*unanswered(instance), *results])
 
     return sensor
 

@@ -147,8 +147,7 @@ def test_the_digest_says_once_a_day_how_yesterday_was(
         "2 participant minutes, 1 conferences; 0.50 times the mean of this weekday in the four weeks before; "
         "provisional",
         "In the last 24 hours 6 new and 0 changed records came; 1 were set aside",
-        f"Missing days: {before(7)}...{before(2)}; failed: {before(2)}; overdue: {before(2)}; "
-        "waiting for their tables: none",
+        f"Missing days: {before(7)}...{before(2)}; failed: {before(2)}; overdue: {before(2)}; waiting for tables: none",
         f"Open findings: no_day_is_overdue on {before(2)}; no_field_was_lost_to_its_type on {before(1)}; "
         f"no_record_was_set_aside on {before(1)}",
         f"https://bi.example/?from={before(1)}&to={before(1)}",
