@@ -119,6 +119,12 @@ class Settings:
     ui_url: str
     dashboard_url: str
 
+    @property
+    def project(self) -> str:
+        """The project's name for people: its App ID; the data folder's name while there is none."""
+        app_id = self.app_id.get_value() if isinstance(self.app_id, dg.EnvVar) else self.app_id
+        return app_id or self.places.data_dir.name
+
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
         """The settings in `environ`. Raises ValueError, naming the variable and the remedy, if one is wrong."""

@@ -27,10 +27,8 @@ from cdr_assets.pipeline.overdue import OverdueInRun
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
-class DayToCome(Exception):
+class DayToCome(BadParameter):
     """A day that has not begun was to be fetched."""
-
-    permanent = True
 
 
 @dataclass(frozen=True)

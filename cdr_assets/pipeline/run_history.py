@@ -169,6 +169,29 @@ def fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime
     return [datetime.fromtimestamp(time, timezone.utc) for time in sorted(times)]
 
 
+def has_succeeded(instance: dg.DagsterInstance, run: dg.DagsterRun, since: datetime, event: int) -> bool:
+    """Whether what the run failed on has succeeded since. It failed at that time, and with that id in the event log."""
+    days = {day for day in days_of(run) if str(day) >= run.tags.get(FAILED_DAY_TAG, "")}
+    if not days:
+        asked = (run.run_config, run.asset_check_selection)
+        later = RunsFilter(job_name=run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=since)
+        runs = (record.dagster_run for record in instance.get_run_records(later))
+        return any((each.run_config, each.asset_check_selection) == asked for each in runs)
+    selected = {key.to_user_string() for key in run.asset_selection or ()}
+    tables = [table.name for table in DAILY_TABLES if table.name in selected or not selected]
+    for asset in [PERIOD_CDR] * fetches_days(run) + tables[-1:]:
+        newest = _newest_records(instance, asset, len(days), days)
+        # What the run fetched before it failed stays fetched.
+        done = {day for day, each in newest.items() if each.storage_id > event or _fetched_by(each, run)}
+        if not days <= done:
+            return False
+    return True
+
+
+def _fetched_by(record: dg.EventLogRecord, run: dg.DagsterRun) -> bool:
+    return record.run_id == run.run_id and record.asset_key == dg.AssetKey(PERIOD_CDR)
+
+
 def newest_materialization_id(instance: dg.DagsterInstance, asset: str) -> int:
     """The id in the event log of the asset's newest materialization; 0 if there is none."""
     newest = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records

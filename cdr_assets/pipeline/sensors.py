@@ -14,7 +14,7 @@ from cdr_assets.data_folder import STATUS_FILE
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
-from cdr_assets.pipeline.alerts import Outbox, alert_text, send_to_all
+from cdr_assets.pipeline.alerts import Failed, Outbox, alert_text, send_to_all
 from cdr_assets.pipeline.channels import channels
 from cdr_assets.pipeline.checks import CHECKS, states, unanswered
 from cdr_assets.pipeline.live_run import (
@@ -41,7 +41,6 @@ from cdr_assets.pipeline.run_history import (
     FAILURES_REMEMBERED,
     answered,
     complete_days,
-    fetches_since,
     known_runs,
     landed_and_built,
     runs_at_once,
@@ -270,11 +269,12 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
         failures = RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=outbox.last_event)
         failed = instance.fetch_run_status_changes(failures, limit=100, ascending=True).records
         now = context.resources.clock.now()
+        outbox.add_mended(instance, now, ui_url)
         for record in failed:
             outbox.last_event = record.storage_id
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
-                outbox.add_failed_run(run, now, lambda when: bool(fetches_since(instance, when)))
+                outbox.add_failed_run(run, Failed(run.run_id, record.timestamp, record.storage_id), now)
         found = list(states(instance, CHECKS))
         outbox.add_findings(found, now, ui_url)
         watch.look(outbox, instance, found, now)
@@ -295,7 +295,8 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
             alert = outbox.waiting[key]
             run = None if alert.text else instance.get_run_by_id(key)
             text = alert_text(instance, run, ui_url) if run else alert.text
-            return send_to_all(to, alert, text or f"A run failed and was deleted since: {key}", down)
+            text = text or f"A run failed and was deleted since: {key}"
+            return send_to_all(to, alert, f"{settings.project}: {text}", down)
 
         for key, problem, is_over in outbox.deliver(now, send):
             if problem and is_over:

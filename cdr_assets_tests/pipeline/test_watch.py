@@ -54,7 +54,7 @@ def minutes(script: Script, day: date, count: int) -> None:
 def texts(webhook: Webhook) -> list[list[str]]:
     """The lines of each alert so far."""
     assert PERSON not in str(webhook.posts)
-    return [body["text"].splitlines() for _, _, body in webhook.posts]
+    return [body["text"].partition(": ")[2].splitlines() for _, _, body in webhook.posts]
 
 
 def test_days_with_too_many_minutes_are_reported_once(
