@@ -116,6 +116,8 @@ class Settings:
     """Free space below which the disk is reported."""
     alert_digest_hour: int | None
     """Hour of the UTC day at which the digest is sent."""
+    heartbeat_url: str
+    """Asked after a good round of the sensors, as a secret; empty: nothing is."""
     ui_url: str
     dashboard_url: str
 
@@ -165,6 +167,7 @@ class Settings:
             alert_change=ALERT_CHANGE.read_if_set(environ),
             alert_disk_gb=ALERT_DISK_GB.read_if_set(environ),
             alert_digest_hour=_whole(ALERT_DIGEST.read_if_set(environ)),
+            heartbeat_url=(environ.get("CDR_HEARTBEAT_URL") or "").strip(),
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
             dashboard_url=(environ.get("CDR_DASHBOARD_URL") or "http://localhost:8501").rstrip("/"),
         )

@@ -27,6 +27,7 @@ from cdr_assets.pipeline.limits import Reported
 from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, UNAVAILABLE_TAG
 from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
 from cdr_assets.pipeline.project_runs import days_of, is_a_persons_mistake
+from cdr_assets.pipeline.rounds import Rounds
 from cdr_assets.pipeline.run_history import FAILURES_REMEMBERED, has_succeeded, newest_materialization_id
 
 FIRST_WAIT, MAX_WAIT = timedelta(minutes=1), timedelta(hours=1)
@@ -77,6 +78,7 @@ class Outbox:
     failed: dict[str, Failed] = field(default_factory=dict)
     """The newest failed run of each outage, by its tag, and of other days or jobs, by these in words."""
     reported: Reported = field(default_factory=Reported)
+    rounds: Rounds = field(default_factory=Rounds)
 
     @classmethod
     def read(cls, cursor: str | None) -> Outbox | None:
@@ -92,6 +94,7 @@ class Outbox:
                 stored.get("findings", {}),
                 {what: Failed(**each) for what, each in stored.get("failed", {}).items()},
                 Reported(**stored.get("reported", {})),
+                Rounds(**stored.get("rounds", {})),
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None

@@ -37,6 +37,7 @@ from cdr_assets.pipeline.retention import (
     delete_old_tick_logs,
     delete_runs_of_open_days,
 )
+from cdr_assets.pipeline.rounds import WATCHER
 from cdr_assets.pipeline.run_history import (
     FAILURES_REMEMBERED,
     answered,
@@ -248,16 +249,16 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
 
     # Without a channel there is nothing to do, and with one there seldom is: neither needs a resource.
     @dg.sensor(
-        name="failed_runs",
-        minimum_interval_seconds=ALERT_TICK_S if has_channels else RETENTION_TICK_S,
+        name=WATCHER,
+        minimum_interval_seconds=ALERT_TICK_S if has_channels or settings.heartbeat_url else RETENTION_TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={"clock"},
         description="Sends alerts to CDR_ALERT_URLS and CDR_ALERT_WEBHOOK_URL: failed runs, new findings of checks, "
-        "overdue days and when they no longer are, what passes a limit, and the digest. Tries again for 3 days while "
-        "a channel does not take one.",
+        "overdue days and when they no longer are, sensors that fall silent, what passes a limit, and the digest. "
+        "Tries again for 3 days while a channel does not take one. Asks for CDR_HEARTBEAT_URL after a good round.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        if not has_channels:
+        if not has_channels and not settings.heartbeat_url:
             # The alerts of runs that fail until there is a channel are not sent later.
             context.update_cursor("")
             return dg.SkipReason("neither CDR_ALERT_URLS nor CDR_ALERT_WEBHOOK_URL is set")
@@ -269,6 +270,8 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
         failures = RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=outbox.last_event)
         failed = instance.fetch_run_status_changes(failures, limit=100, ascending=True).records
         now = context.resources.clock.now()
+        for said in outbox.rounds.look(context, instance, now):
+            outbox.add(f"{said.partition(chr(10))[0]} at {now.isoformat()}", now, f"{said}\n{ui_url}/automation")
         outbox.add_mended(instance, now, ui_url)
         for record in failed:
             outbox.last_event = record.storage_id
@@ -278,11 +281,15 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
         found = list(states(instance, CHECKS))
         outbox.add_findings(found, now, ui_url)
         watch.look(outbox, instance, found, now)
+        if not has_channels:
+            # What is found until there is a channel is not sent later.
+            outbox = Outbox(_newest_failure(instance), rounds=outbox.rounds)
         if outbox.waiting:
             _deliver(context, outbox, instance, now)
+        problem = outbox.rounds.send_beat(settings.heartbeat_url, now)
         context.update_cursor(outbox.write())
         if outbox.next_try is None:
-            return dg.SkipReason(ALL_SENT)
+            return dg.SkipReason(problem or ALL_SENT)
         when = f"{outbox.next_try:%Y-%m-%d %H:%M:%S UTC}"
         return dg.SkipReason(f"{len(outbox.waiting)} alerts are not delivered; the next try is at {when}")
 
