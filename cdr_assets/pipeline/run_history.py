@@ -112,8 +112,8 @@ def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXReso
     failed_on, outage = judge_failures(failures, fetched)
     # Each run of a day ends with the materialization of this asset, if it succeeds.
     last = PERIOD_CDR if enablex else DAILY_TABLES[-1].name
-    for day, record in _newest_records(instance, last, len(failed_on), failed_on).items():
-        failed_on[day] = [when for when in failed_on[day] if when.timestamp() > record.timestamp]
+    for day, done in _newest_records(instance, last, len(failed_on), failed_on).items():
+        failed_on[day] = [when for when in failed_on[day] if when.timestamp() > done.timestamp]
     while_open, since_closing = split_by_closing(failed_on)
     return Runs(
         frozenset(day for run in in_flight for day in days_of(run)),

@@ -17,7 +17,7 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from cdr_assets_tests.httpserver import Answer, answer, hang_up, serving
 from cdr_assets_tests.location import Locate, Location, Script
