@@ -184,4 +184,7 @@ def test_a_refused_account_is_reported_once_until_a_fetch_succeeds(
     assert "BadCredentials" in texts(webhook)[0][1]
     assert location.run(before(3)).success
     fail_twice(cursor)
-    assert len(webhook.posts) == 2
+    assert [lines[0] for lines in texts(webhook)][1:] == [
+        "EnableX accepts the account again",
+        f"daily_cdr failed on {before(3)}",
+    ]
