@@ -122,8 +122,16 @@ class Settings:
     """Free space below which the disk is reported."""
     alert_digest_hour: int | None
     """Hour of the UTC day at which the digest is sent."""
+    heartbeat_url: str
+    """Asked after a good round of the sensors, as a secret; empty: nothing is."""
     ui_url: str
     dashboard_url: str
+
+    @property
+    def project(self) -> str:
+        """The project's name for people: its App ID; the data folder's name while there is none."""
+        app_id = self.app_id.get_value() if isinstance(self.app_id, dg.EnvVar) else self.app_id
+        return app_id or self.places.data_dir.name
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -172,6 +180,7 @@ class Settings:
             alert_change=ALERT_CHANGE.read_if_set(environ),
             alert_disk_gb=ALERT_DISK_GB.read_if_set(environ),
             alert_digest_hour=_whole(ALERT_DIGEST.read_if_set(environ)),
+            heartbeat_url=(environ.get("CDR_HEARTBEAT_URL") or "").strip(),
             ui_url=(environ.get("CDR_UI_URL") or "http://localhost:3000").rstrip("/"),
             dashboard_url=(environ.get("CDR_DASHBOARD_URL") or "http://localhost:8501").rstrip("/"),
         )

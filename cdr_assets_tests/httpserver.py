@@ -35,6 +35,8 @@ def serving(*script: Answer) -> Iterator[Server]:
             server.requests.append((self.path, self.headers))
             script[min(len(server.requests), len(script)) - 1](self)
 
+        do_POST = do_GET
+
         def log_message(self, *_: object) -> None:
             pass
 

@@ -84,6 +84,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
             "CDR_ALERT_CHANGE": "2.5",
             "CDR_ALERT_DISK_GB": "10",
             "CDR_ALERT_DIGEST": "0",
+            "CDR_HEARTBEAT_URL": "https://hc.example/secret",
             "CDR_UI_URL": "https://dagster.example/",
             "CDR_DASHBOARD_URL": "https://bi.example/calls/",
         }
@@ -117,6 +118,7 @@ def test_every_variable_reaches_the_setting_it_is_named_for() -> None:
         alert_change=2.5,
         alert_disk_gb=10,
         alert_digest_hour=0,
+        heartbeat_url="https://hc.example/secret",
         ui_url="https://dagster.example",
         dashboard_url="https://bi.example/calls",
     )

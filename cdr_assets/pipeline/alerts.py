@@ -1,6 +1,7 @@
 """Alerts: what is reported and in which words, and an outbox that keeps each one until every channel has taken it.
 
-A failed run is reported; while EnableX is unavailable or refuses the account, the first one alone. A check is reported
+A failed run is reported, and when its days have succeeded; while EnableX is unavailable or refuses the account, the
+first one alone, and when it answers again. A mistake of a person who launched a run is none. A check is reported
 when it finds something on a day on which it had not, and a day that was overdue when it no longer is. What passes a
 limit, and the digest, are found by `watch`.
 
@@ -24,12 +25,18 @@ from cdr_assets.pipeline.channels import Channel, Unreachable
 from cdr_assets.pipeline.checks import CheckState
 from cdr_assets.pipeline.limits import Reported
 from cdr_assets.pipeline.live_run import ACCOUNT_ERROR_TAG, UNAVAILABLE_TAG
-from cdr_assets.pipeline.project_runs import days_of
+from cdr_assets.pipeline.names import CONFERENCE_CDR, PERIOD_CDR, ROOM_CDR
+from cdr_assets.pipeline.project_runs import days_of, is_a_persons_mistake
+from cdr_assets.pipeline.rounds import Rounds
+from cdr_assets.pipeline.run_history import FAILURES_REMEMBERED, has_succeeded, newest_materialization_id
 
 FIRST_WAIT, MAX_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Waits between tries of one alert: they double from the first to the longest."""
 GIVE_UP_AFTER = timedelta(days=3)
 MAX_WAITING = 500
+OUTAGES = {UNAVAILABLE_TAG: "EnableX answers again", ACCOUNT_ERROR_TAG: "EnableX accepts the account again"}
+"""The tags of runs that failed for no fault of their own, and what is said when a fetch succeeds."""
+MAX_NAMED_ASSETS = 3
 MAX_SECONDS_PER_TICK = 30.0
 """A sensor's tick has a minute, and each channel may take ten seconds of it."""
 
@@ -51,6 +58,15 @@ class Waiting:
 
 
 @dataclass
+class Failed:
+    """A failed run that was reported, and when it failed: in seconds since 1970, and its id in the event log."""
+
+    run_id: str
+    since: float
+    event: int
+
+
+@dataclass
 class Outbox:
     """Alerts, oldest first: those of failed runs by run id. And what was reported before."""
 
@@ -59,9 +75,10 @@ class Outbox:
     waiting: dict[str, Waiting] = field(default_factory=dict)
     findings: dict[str, list[str]] = field(default_factory=dict)
     """The days of the findings that were reported, by check."""
-    outages: dict[str, float] = field(default_factory=dict)
-    """When it was reported that EnableX is unavailable, or that it refused the account, in seconds since 1970."""
+    failed: dict[str, Failed] = field(default_factory=dict)
+    """The newest failed run of each outage, by its tag, and of other days or jobs, by these in words."""
     reported: Reported = field(default_factory=Reported)
+    rounds: Rounds = field(default_factory=Rounds)
 
     @classmethod
     def read(cls, cursor: str | None) -> Outbox | None:
@@ -75,8 +92,9 @@ class Outbox:
                 int(stored["last_event"]),
                 waiting,
                 stored.get("findings", {}),
-                stored.get("outages", {}),
+                {what: Failed(**each) for what, each in stored.get("failed", {}).items()},
                 Reported(**stored.get("reported", {})),
+                Rounds(**stored.get("rounds", {})),
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -89,19 +107,30 @@ class Outbox:
         """Puts an alert in, to be sent at once."""
         self.waiting.setdefault(key, Waiting(now.timestamp(), now.timestamp(), text=text))
 
-    def add_failed_run(self, run: dg.DagsterRun, now: datetime, succeeded_since: Callable[[datetime], bool]) -> None:
-        """Puts in that the run failed, unless it did so of an outage that was reported and that goes on.
-
-        `succeeded_since` says whether a fetch has succeeded since then.
-        """
-        for tag in (UNAVAILABLE_TAG, ACCOUNT_ERROR_TAG):
-            if tag not in run.tags:
-                continue
-            reported = self.outages.get(tag)
-            if reported and not succeeded_since(datetime.fromtimestamp(reported, timezone.utc)):
-                return
-            self.outages[tag] = now.timestamp()
+    def add_failed_run(self, run: dg.DagsterRun, failed: Failed, now: datetime) -> None:
+        """Puts in that the run failed, unless it did so of an outage that was reported, or by a person's mistake."""
+        outage = next((tag for tag in OUTAGES if run.tags.get(tag)), None)
+        if outage in self.failed or is_a_persons_mistake(run):
+            return
+        self.failed[outage or what_failed(run)] = failed
         self.add(run.run_id, now)
+
+    def add_mended(self, instance: dg.DagsterInstance, now: datetime, ui_url: str) -> None:
+        """Puts in what failed and has succeeded since. Forgets what failed long ago."""
+        for what, failed in list(self.failed.items()):
+            since = datetime.fromtimestamp(failed.since, timezone.utc)
+            if what in OUTAGES:
+                fetched = (
+                    newest_materialization_id(instance, asset) for asset in (PERIOD_CDR, ROOM_CDR, CONFERENCE_CDR)
+                )
+                is_over = any(newest > failed.event for newest in fetched)
+            else:
+                run = instance.get_run_by_id(failed.run_id)
+                is_over = run is not None and has_succeeded(instance, run, since, failed.event)
+            if is_over:
+                self.add(f"{failed.run_id} mended", now, f"{OUTAGES.get(what, f'Mended: {what}')}\n{ui_url}/runs")
+            if is_over or now - since > FAILURES_REMEMBERED:
+                del self.failed[what]
 
     def add_findings(self, states: Iterable[CheckState], now: datetime, ui_url: str) -> None:
         """Puts in what checks found on days on which they had found nothing, and that no day is overdue any more."""
@@ -198,13 +227,22 @@ def _check_url(state: CheckState, ui_url: str) -> str:
 
 def alert_text(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> str:
     """A failed run in words: its assets or job, its days, the reason, a link."""
-    what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
-    days = describe_days(days_of(run))
     failures = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=failures) if entry.dagster_event]
     steps = [_reason(event) for event in events if event.is_step_failure]
     reason = "\n".join(steps or [event.message or "" for event in events])
-    return f"{what} failed{f' on {days}' if days else ''}\n{reason}\n{ui_url}/runs/{run.run_id}"
+    return f"{what_failed(run, ' failed')}\n{reason}\n{ui_url}/runs/{run.run_id}"
+
+
+def what_failed(run: dg.DagsterRun, verb: str = "") -> str:
+    """The run in words: its assets, or the job that has so many, and its days."""
+    assets = sorted(key.to_user_string() for key in run.asset_selection or ())
+    job = "daily_cdr" if PERIOD_CDR in assets else "rebuild"
+    what = ", ".join(assets) if len(assets) <= MAX_NAMED_ASSETS else job
+    # Dagster's own job is that of assets or of checks alone.
+    what = what or run.job_name.replace("__ASSET_JOB", "checks")
+    days = describe_days(days_of(run))
+    return f"{what}{verb} on {days}" if days else f"{what}{verb}"
 
 
 def _reason(event: dg.DagsterEvent) -> str:

@@ -132,12 +132,10 @@ def daily_assets(
         warehouse: WarehouseResource,
         live_run: LiveRun,
     ) -> Iterator[Event]:
-        if config.replace and dg.AssetKey(PERIOD_CDR) not in context.selected_asset_keys:
-            raise dg.Failure(f"replace is for runs that fetch: select {PERIOD_CDR} too", allow_retries=False)
         client = partial(account_client, enablex, landing.zone)
         run = DailyRun(landing.zone, warehouse.warehouse, client, selected_tables(context), config.replace)
         with live_run.closing(run):
-            in_run = OverdueInRun(overdue, context.instance, clock.now(), landing, enablex)
+            in_run = OverdueInRun(overdue, context.instance, clock.now(), landing, enablex, warehouse)
             step = DailyStep(context, run, live_run, fetch_concurrency, agreement_sample, in_run)
             yield from step.events()
 

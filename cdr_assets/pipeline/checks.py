@@ -3,6 +3,8 @@
 In Dagster, a new result replaces the one before it, even if that was about other days. So each result is computed from
 the findings that the warehouse keeps: it stays red, and names the days, until each of them was looked at again and is
 clean, or was acknowledged. A check that a run does not look at gets no result from it, unless it is red.
+
+Dagster shows a check that a run planned to evaluate, and did not, as failed: its last result is given again.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from cdr_assets.database import Connection
 from cdr_assets.days import days_in, describe_days
@@ -84,6 +87,35 @@ def states(instance: dg.DagsterInstance, assets: Collection[str]) -> Iterator[Ch
         days = next((says[name] for name in OPEN_DAYS if name in says), "")
         open_days = days_in(str(days)) if not result.passed else []
         yield CheckState(*by_key[key], open_days, result.description or "", says)
+
+
+def last_result(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, partition: str | None
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """The newest result of the check, to be given again; none if it never had one."""
+    results = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    for record in instance.event_log_storage.get_asset_check_execution_history(key, 1, status=results):
+        if record.evaluation:
+            last = record.evaluation
+            yield dg.AssetCheckEvaluation(
+                asset_key=last.asset_key,
+                check_name=last.check_name,
+                passed=last.passed,
+                metadata=last.metadata,
+                severity=last.severity,
+                description=last.description,
+                partition=partition,
+            )
+
+
+def unanswered(instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckEvaluation]:
+    """The last results of the checks that a run planned to evaluate, and did not before it ended."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(asset), check.name) for asset, check in checks_of(CHECKS)]
+    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
+        if record.status is AssetCheckExecutionRecordStatus.PLANNED:
+            run = instance.get_run_by_id(record.run_id)
+            if not run or run.is_finished:
+                yield from last_result(instance, key, None)
 
 
 def evaluations(

@@ -56,11 +56,11 @@ class DailyRun:
         """Days that lost records to a day that this run built, so that their usage is due to be built again."""
         self.bad_rooms: BadRooms | None = None
         """Why tables that need the file of rooms were not built."""
-        self.zone = zone
+        self.zone, self.replaces = zone, replace
         self._changed_days: set[date] = set()
         self._built_from: dict[date, str] = {}
         self._warehouse, self._client = warehouse, client
-        self._tables, self._replace = tables, replace
+        self._tables = tables
         self._lease = ConnectionLease(warehouse.connect)
 
     def __enter__(self) -> DailyRun:
@@ -72,6 +72,10 @@ class DailyRun:
     def close(self) -> None:
         """Closes the connection to the warehouse for good. A day that is being built is built to its end."""
         self._lease.close()
+
+    def release(self) -> None:
+        """Closes the connection to the warehouse until the next piece of work."""
+        self._lease.release()
 
     def connection(self) -> AbstractContextManager[Connection]:
         """The run's connection to the warehouse, for one piece of work."""
@@ -88,14 +92,14 @@ class DailyRun:
                 client = clients.get()
                 try:
                     request = client.period(day, day)
-                    ingested = ingest(self.zone, reporting(str(day), request), "period", [day], self._replace)
+                    ingested = ingest(self.zone, reporting(str(day), request), "period", [day], self.replaces)
                     self.asked[day] = request.asked
                     say_landed(day, ingested, request.asked)
                     return ingested
                 finally:
                     clients.put(client)
 
-            yield from self._observed(days, fetch, concurrency, skip_current=not self._replace)
+            yield from self._observed(days, fetch, concurrency, skip_current=not self.replaces)
 
     def build(self, days: Sequence[date], skip_current: bool = False) -> Generator[Outcome, None, None]:
         """Builds the partitions of each day from what landed. `skip_current` leaves days alone that are current.

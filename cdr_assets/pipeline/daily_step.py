@@ -15,6 +15,7 @@ import dagster as dg
 
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import describe_days
+from cdr_assets.enablex.errors import BadParameter
 from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE, ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
@@ -26,10 +27,8 @@ from cdr_assets.pipeline.overdue import OverdueInRun
 Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
-class DayToCome(Exception):
+class DayToCome(BadParameter):
     """A day that has not begun was to be fetched."""
-
-    permanent = True
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,34 @@ class DailyStep:
     overdue: OverdueInRun | None = None
 
     def events(self) -> Iterator[Event]:
-        """Materializes the selected assets; without any, evaluates the selected checks on every day."""
+        """Materializes the selected assets; without any, evaluates the selected checks on every day.
+
+        The checks that Dagster expects to be evaluated, and that it did not reach, get their last result again.
+        """
         assets = {key.to_user_string() for key in self.context.selected_asset_keys}
-        yield from self._materialize(assets) if assets else self._evaluate_checks()
+        left = set(self.context.selected_asset_check_keys)
+        try:
+            for event in self._materialize(assets) if assets else self._evaluate_checks():
+                if isinstance(event, dg.AssetCheckEvaluation):
+                    left.discard(event.asset_check_key)
+                yield event
+        except Exception:
+            yield from self._last_results(left)
+            raise
+        yield from self._last_results(left)
+
+    def _last_results(self, left: Collection[dg.AssetCheckKey]) -> Iterator[Event]:
+        partition = self.context.run.tags.get(PARTITION_TAG)
+        for key in sorted(left, key=str):
+            yield from checks.last_result(self.context.instance, key, partition)
 
     def _materialize(self, assets: set[str]) -> Iterator[Event]:
         """Does the days of the run that are left. If a day fails, what it completed is still recorded."""
         days = events.days_left(self.context)
         left = list(days)
         fetches = PERIOD_CDR in assets
+        if self.run.replaces and not fetches:
+            raise failure(self.context, BadParameter(f"replace is for runs that fetch: select {PERIOD_CDR} too"))
         # Dagster refuses a day that is to come, and not a range that ends there.
         if fetches and (to_come := [day for day in days if day > self.run.zone.now().date()]):
             raise failure(self.context, DayToCome(f"{describe_days(to_come)} has not begun in UTC"), to_come[0])
@@ -105,9 +123,9 @@ class DailyStep:
         if ROUTES_AGREE.name in names and self.sample:
             for day in self.run.days_to_reconcile():
                 self.run.reconcile(day, self.sample)
+        yield from self._results({key.asset_key.to_user_string() for key in selected})
         if NO_DAY_IS_OVERDUE.name in names and self.overdue:
             yield self.overdue.evaluation()
-        yield from self._results({key.asset_key.to_user_string() for key in selected})
 
     def _results_of_materialized(self, assets: set[str]) -> Iterator[Event]:
         yield from self._results(assets)
@@ -121,4 +139,5 @@ class DailyStep:
         planned = dict.fromkeys(self.context.selected_asset_check_keys, partition)
         with self.run.connection() as connection:
             found = list(checks.evaluations(connection, self.run.looked_at, assets, planned))
+        self.run.release()
         yield from found

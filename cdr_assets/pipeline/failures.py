@@ -10,11 +10,12 @@ from datetime import date
 import dagster as dg
 import duckdb
 
-from cdr_assets.enablex.errors import BadCredentials, BadSetting, Forbidden, Unavailable
+from cdr_assets.enablex.errors import BadCredentials, BadParameter, BadSetting, Forbidden, Unavailable
 from cdr_assets.pipeline.live_run import (
     ACCOUNT_ERROR_TAG,
     BAD_ROOMS_TAG,
     FAILED_DAY_TAG,
+    MISTAKE_TAG,
     REFUSED_CREDENTIALS_TAG,
     UNAVAILABLE_TAG,
 )
@@ -46,6 +47,8 @@ def failure(
     if isinstance(error, ACCOUNT_ERRORS):
         tags[ACCOUNT_ERROR_TAG] = type(error).__name__
         tags[REFUSED_CREDENTIALS_TAG] = context.resources.enablex.credentials
+    if isinstance(error, BadParameter):
+        tags[MISTAKE_TAG] = "true"
     if isinstance(error, BadRooms):
         tags[BAD_ROOMS_TAG] = "true"
     if isinstance(error, Unavailable):

@@ -186,6 +186,8 @@ def acknowledge() -> dg.JobDefinition:
             context.log.info(f"Acknowledged {check.name} on {describe_days(days)}: {config.note}")
             with warehouse.warehouse.connect() as connection:
                 kept = kept_findings(connection, asset, check)
+        except ValueError as error:
+            raise failure(context, BadParameter(str(error))) from None
         except Exception as error:
             raise failure(context, error) from without_values(error)
         yield evaluation(asset, check, [], kept)

@@ -34,8 +34,17 @@ REFUSED_CREDENTIALS_TAG = "cdr_assets/refused_credentials"
 UNAVAILABLE_TAG = "cdr_assets/unavailable"
 BAD_ROOMS_TAG = "cdr_assets/bad_rooms"
 """The run did its days, but for the table that needs the file of rooms."""
+MISTAKE_TAG = "cdr_assets/mistake"
+"""The run was asked for something that cannot be done, such as a day to come."""
 
-FAILURE_TAGS = (FAILED_DAY_TAG, ACCOUNT_ERROR_TAG, BAD_ROOMS_TAG, REFUSED_CREDENTIALS_TAG, UNAVAILABLE_TAG)
+FAILURE_TAGS = (
+    FAILED_DAY_TAG,
+    ACCOUNT_ERROR_TAG,
+    BAD_ROOMS_TAG,
+    REFUSED_CREDENTIALS_TAG,
+    UNAVAILABLE_TAG,
+    MISTAKE_TAG,
+)
 
 
 class Closable(Protocol):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from cdr_assets.database import WarehouseError
 from cdr_assets.days import describe_days
 from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE
 from cdr_assets.pipeline.checks import states
 from cdr_assets.pipeline.names import PERIOD_CDR
-from cdr_assets.pipeline.resources import EnableXResource, LandingResource
-from cdr_assets.pipeline.run_history import complete_days, known_runs
-from cdr_assets.pipeline.scheduling import ClosedDays, Runs, Timing, look_at_closed_days
+from cdr_assets.pipeline.resources import EnableXResource, LandingResource, WarehouseResource
+from cdr_assets.pipeline.run_history import complete_days, known_runs, landed_and_built
+from cdr_assets.pipeline.scheduling import ClosedDays, Runs, Timing, days_to_build, look_at_closed_days
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,19 @@ class Overdue:
     timing: Timing
     after: timedelta
 
-    def look(self, now: datetime, complete: Collection[date], runs: Runs) -> ClosedDays:
-        """How the days that are due stand."""
-        return look_at_closed_days(now, self.start, complete, runs, self.timing, self.after)
+    def look(
+        self,
+        now: datetime,
+        complete: Collection[date],
+        runs: Runs,
+        landing: LandingResource,
+        warehouse: WarehouseResource,
+    ) -> ClosedDays:
+        """How the days that are due stand. While the warehouse cannot be read nobody knows which days wait for it."""
+        waiting: list[date] = []
+        with suppress(WarehouseError):
+            waiting = days_to_build(now, *landed_and_built(now, self.start, landing, warehouse), self.timing)
+        return look_at_closed_days(now, self.start, complete, runs, self.timing, self.after, waiting)
 
 
 @dataclass(frozen=True)
@@ -39,11 +51,13 @@ class OverdueInRun:
     now: datetime
     landing: LandingResource
     enablex: EnableXResource
+    warehouse: WarehouseResource
 
     def evaluation(self) -> dg.AssetCheckEvaluation:
         """The result of the check."""
         complete = complete_days(self.instance, self.landing, self.overdue.timing)
-        return evaluation(self.overdue.look(self.now, complete, known_runs(self.instance, self.now, self.enablex)))
+        runs = known_runs(self.instance, self.now, self.enablex)
+        return evaluation(self.overdue.look(self.now, complete, runs, self.landing, self.warehouse))
 
     def evaluation_if_red(self) -> list[dg.AssetCheckEvaluation]:
         """The result, if the one before is red: the UI hides results that are older than the newest materialization."""
@@ -62,6 +76,7 @@ def evaluation(days: ClosedDays) -> dg.AssetCheckEvaluation:
         "missing_days": describe_days(days.missing) or "none",
         "failed_days": describe_days(days.failed) or "none",
         "overdue_days": overdue or "none",
+        "waiting_days": describe_days(days.waiting) or "none",
     }
     if days.overdue:
         metadata |= {"next_try": days.next_try, "what_to_do": NO_DAY_IS_OVERDUE.remedy}

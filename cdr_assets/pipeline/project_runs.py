@@ -10,7 +10,14 @@ import dagster as dg
 from dagster import RunsFilter
 
 from cdr_assets.days import days_between
-from cdr_assets.pipeline.live_run import ENABLEX_TAG, PARTITION_TAG, PLACE_TAG, RANGE_END_TAG, RANGE_START_TAG
+from cdr_assets.pipeline.live_run import (
+    ENABLEX_TAG,
+    MISTAKE_TAG,
+    PARTITION_TAG,
+    PLACE_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+)
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.pipeline.run_lock import RunLock, RunLocks
 from cdr_assets.warehouse.tables import DAILY_TABLES
@@ -44,9 +51,19 @@ def fetches_or_builds_days(run: dg.DagsterRun) -> bool:
     return bool(DAILY_ASSETS.intersection(run.asset_selection)) if run.asset_selection else run.job_name in DAILY_JOBS
 
 
+def fetches_days(run: dg.DagsterRun) -> bool:
+    """Whether a run of the daily assets asks EnableX for its days."""
+    return dg.AssetKey(PERIOD_CDR) in run.asset_selection if run.asset_selection else run.job_name != "rebuild"
+
+
 def is_of_this_project(run: dg.DagsterRun) -> bool:
     """Whether the run is one of this code location, on demand and of checks alone included."""
     return fetches_or_builds_days(run) or run.job_name in ON_DEMAND_JOBS or ENABLEX_TAG in run.tags
+
+
+def is_a_persons_mistake(run: dg.DagsterRun) -> bool:
+    """Whether a person launched the run, and asked for what cannot be done. The run's error is the answer to them."""
+    return bool(run.tags.get(MISTAKE_TAG)) and not {"dagster/sensor_name", "dagster/schedule_name"} & run.tags.keys()
 
 
 def days_of(run: dg.DagsterRun) -> set[date]:

@@ -28,11 +28,12 @@ from cdr_assets.pipeline.project_runs import (
     IN_FLIGHT,
     ON_DEMAND_JOBS,
     days_of,
+    fetches_days,
     fetches_or_builds_days,
     is_of_this_project,
     parse_days,
 )
-from cdr_assets.pipeline.resources import EnableXResource, LandingResource
+from cdr_assets.pipeline.resources import EnableXResource, LandingResource, WarehouseResource
 from cdr_assets.pipeline.scheduling import (
     ACCOUNT_ERROR_COOLDOWN,
     AccountError,
@@ -44,6 +45,7 @@ from cdr_assets.pipeline.scheduling import (
     judge_failures,
     split_by_closing,
 )
+from cdr_assets.warehouse.tables import DAILY_TABLES
 
 FAILURES_REMEMBERED = timedelta(days=8)
 """Long enough to count the daily tries of a day that goes on failing."""
@@ -59,10 +61,22 @@ def complete_days(instance: dg.DagsterInstance, landing: LandingResource, timing
     return {day for day in fetched & asked.keys() if is_complete(day, asked[day], timing)}
 
 
+def landed_and_built(
+    now: datetime, start: date, landing: LandingResource, warehouse: WarehouseResource
+) -> tuple[dict[date, str], dict[date, str]]:
+    """The days from `start` on with the version that landed, and those with the one that their tables were built from.
+
+    Raises WarehouseError.
+    """
+    landed = {day: files for day, files in landing.zone.days().items() if start <= day <= now.date()}
+    return landed, warehouse.warehouse.built_days()
+
+
 def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXResource | None = None) -> Runs:
     """The runs in flight and the failed ones, whoever launched them.
 
-    Without `enablex` a refused account is not looked for.
+    Without `enablex`, for a caller that never asks EnableX: a refused account is not looked for, and the failures are
+    those of runs that do not fetch. With it, they are those of runs that do.
     """
     in_flight = [
         record.dagster_run
@@ -83,7 +97,7 @@ def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXReso
             # No fault of the day, which goes on with the others once the account is mended.
             refused.append((when, run))
             continue
-        if not fetches_or_builds_days(run):
+        if not fetches_or_builds_days(run) or fetches_days(run) != bool(enablex):
             continue
         # A run that could say where it failed leaves its other days as they are: done, or never begun.
         unavailable, failed = "", days_of(run)
@@ -96,6 +110,10 @@ def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXReso
     first_unavailable = min((failure.when for failure in failures if failure.unavailable), default=None)
     fetched = fetches_since(instance, first_unavailable) if first_unavailable else []
     failed_on, outage = judge_failures(failures, fetched)
+    # Each run of a day ends with the materialization of this asset, if it succeeds.
+    last = PERIOD_CDR if enablex else DAILY_TABLES[-1].name
+    for day, done in _newest_records(instance, last, len(failed_on), failed_on).items():
+        failed_on[day] = [when for when in failed_on[day] if when.timestamp() > done.timestamp]
     while_open, since_closing = split_by_closing(failed_on)
     return Runs(
         frozenset(day for run in in_flight for day in days_of(run)),
@@ -151,6 +169,29 @@ def fetches_since(instance: dg.DagsterInstance, when: datetime) -> list[datetime
     return [datetime.fromtimestamp(time, timezone.utc) for time in sorted(times)]
 
 
+def has_succeeded(instance: dg.DagsterInstance, run: dg.DagsterRun, since: datetime, event: int) -> bool:
+    """Whether what the run failed on has succeeded since. It failed at that time, and with that id in the event log."""
+    days = {day for day in days_of(run) if str(day) >= run.tags.get(FAILED_DAY_TAG, "")}
+    if not days:
+        asked = (run.run_config, run.asset_check_selection)
+        later = RunsFilter(job_name=run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=since)
+        runs = (record.dagster_run for record in instance.get_run_records(later))
+        return any((each.run_config, each.asset_check_selection) == asked for each in runs)
+    selected = {key.to_user_string() for key in run.asset_selection or ()}
+    tables = [table.name for table in DAILY_TABLES if table.name in selected or not selected]
+    for asset in [PERIOD_CDR] * fetches_days(run) + tables[-1:]:
+        newest = _newest_records(instance, asset, len(days), days)
+        # What the run fetched before it failed stays fetched.
+        done = {day for day, each in newest.items() if each.storage_id > event or _fetched_by(each, run)}
+        if not days <= done:
+            return False
+    return True
+
+
+def _fetched_by(record: dg.EventLogRecord, run: dg.DagsterRun) -> bool:
+    return record.run_id == run.run_id and record.asset_key == dg.AssetKey(PERIOD_CDR)
+
+
 def newest_materialization_id(instance: dg.DagsterInstance, asset: str) -> int:
     """The id in the event log of the asset's newest materialization; 0 if there is none."""
     newest = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
@@ -160,10 +201,19 @@ def newest_materialization_id(instance: dg.DagsterInstance, asset: str) -> int:
 def newest_materializations(
     instance: dg.DagsterInstance, asset: str, most: int, days: Collection[date] | None = None
 ) -> dict[date, dict[str, Any]]:
-    """What the newest materialization of each day says: the values of its metadata. Up to `most` of the newest days.
+    """What the newest materialization of each day says: the values of its metadata. See `_newest_records`."""
+    records = _newest_records(instance, asset, most, days)
+    return {
+        day: {name: value.value for name, value in said.metadata.items()}
+        for day, record in records.items()
+        if (said := record.asset_materialization)
+    }
 
-    Of all days if `days` are not given.
-    """
+
+def _newest_records(
+    instance: dg.DagsterInstance, asset: str, most: int, days: Collection[date] | None = None
+) -> dict[date, dg.EventLogRecord]:
+    """The newest materialization of each day. Up to `most` of the newest days; of all days if `days` are not given."""
     if days is not None and not days:
         return {}
     keys = {str(day) for day in days} if days else None
@@ -174,11 +224,7 @@ def newest_materializations(
     newest = {by_day[day]: day for day in sorted(by_day, reverse=True)[:most]}
     wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=[*newest])
     records = instance.fetch_materializations(wanted, limit=most).records if newest else []
-    return {
-        newest[record.storage_id]: {name: value.value for name, value in said.metadata.items()}
-        for record in records
-        if (said := record.asset_materialization)
-    }
+    return {newest[record.storage_id]: record for record in records}
 
 
 def answered(

@@ -313,12 +313,20 @@ class ClosedDays:
     """Of these, the days whose last fetch failed."""
     overdue: list[date]
     """Of the missing ones, those that were due long ago and that wait for more than their turn."""
+    waiting: list[date]
+    """The days that landed and whose tables wait to be built, also days that are not due."""
     next_try: str
     """When the next overdue day is tried, in words; empty without one."""
 
 
 def look_at_closed_days(
-    now: datetime, start: date, complete: Collection[date], runs: Runs, timing: Timing, overdue_after: timedelta
+    now: datetime,
+    start: date,
+    complete: Collection[date],
+    runs: Runs,
+    timing: Timing,
+    overdue_after: timedelta,
+    waiting: Sequence[date] = (),
 ) -> ClosedDays:
     """How the days stand. A day that has never failed is not overdue while EnableX answers: history takes its time."""
     days = days_between(start, timing.last_due(now))
@@ -333,6 +341,7 @@ def look_at_closed_days(
         missing=missing,
         failed=failed,
         overdue=overdue,
+        waiting=[*waiting],
         next_try=_next_try(now, overdue, runs) if overdue else "",
     )
 
@@ -439,16 +448,20 @@ def plan_open_day(now: datetime, start: date, asked: datetime | None, runs: Runs
 def plan_rebuild(
     now: datetime, landed: Mapping[date, str], built: Mapping[date, str], runs: Runs, timing: Timing
 ) -> Decision:
-    """Which days to rebuild: those with other files in the landing zone than their tables were built from.
+    """Which days to rebuild: see `days_to_build`. `runs` are those that do not fetch."""
+    if changed := days_to_build(now, landed, built, timing):
+        return _plan_runs(now, changed, runs, f"{_counted(len(changed))} changed")
+    held = sum(built.get(day) == files for day, files in landed.items())
+    return Decision([], f"the tables hold everything that landed, {_counted(held)}", has_work=held < len(landed))
+
+
+def days_to_build(now: datetime, landed: Mapping[date, str], built: Mapping[date, str], timing: Timing) -> list[date]:
+    """The days with other files in the landing zone than their tables were built from, in order.
 
     A day that was never built, and that is about to be fetched, is built by the run that fetches it.
     """
     differing = sorted(day for day, files in landed.items() if built.get(day) != files)
-    changed = [day for day in differing if day in built or now >= _first_fetch_ends(day, now, timing)]
-    if not changed:
-        reason = f"the tables hold everything that landed, {_counted(len(landed) - len(differing))}"
-        return Decision([], reason, has_work=bool(differing))
-    return _plan_runs(now, changed, runs, f"{_counted(len(changed))} changed")
+    return [day for day in differing if day in built or now >= _first_fetch_ends(day, now, timing)]
 
 
 def _first_fetch_ends(day: date, now: datetime, timing: Timing) -> datetime:

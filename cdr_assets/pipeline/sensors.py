@@ -14,9 +14,9 @@ from cdr_assets.data_folder import STATUS_FILE
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY, utc_now
 from cdr_assets.pipeline import jobs, scheduling
-from cdr_assets.pipeline.alerts import Outbox, alert_text, send_to_all
+from cdr_assets.pipeline.alerts import Failed, Outbox, alert_text, send_to_all
 from cdr_assets.pipeline.channels import channels
-from cdr_assets.pipeline.checks import CHECKS, states
+from cdr_assets.pipeline.checks import CHECKS, states, unanswered
 from cdr_assets.pipeline.live_run import (
     OPEN_DAY_TAG,
     PARTITION_TAG,
@@ -37,12 +37,13 @@ from cdr_assets.pipeline.retention import (
     delete_old_tick_logs,
     delete_runs_of_open_days,
 )
+from cdr_assets.pipeline.rounds import WATCHER
 from cdr_assets.pipeline.run_history import (
     FAILURES_REMEMBERED,
     answered,
     complete_days,
-    fetches_since,
     known_runs,
+    landed_and_built,
     runs_at_once,
 )
 from cdr_assets.pipeline.run_lock import RunLocks
@@ -102,19 +103,24 @@ def closed_days(
         "last closed days that are due to be fetched again go with it. Writes status.json next to the exports.",
     )
     def sensor(
-        context: dg.SensorEvaluationContext, clock: Clock, landing: LandingResource, enablex: EnableXResource
+        context: dg.SensorEvaluationContext,
+        clock: Clock,
+        landing: LandingResource,
+        enablex: EnableXResource,
+        warehouse: WarehouseResource,
     ) -> Requests:
         now, instance = clock.now(), context.instance
         complete = complete_days(instance, landing, timing)
         known = runs.known(context, now, enablex)
         responses = answered(instance, now, landing, timing)
         decision = scheduling.plan_missing(now, utc_days.start.date(), complete, responses, known, timing)
-        days = overdue.look(now, complete, known)
+        days = overdue.look(now, complete, known, landing, warehouse)
         result = evaluation(days)
         _update(status, context, now, days)
         before, said = context.cursor, dg.serialize_value(result)
         context.update_cursor(said)
-        return _result(context, decision, results=[result] if said != before else [])
+        results = [result] if said != before else []
+        return _result(context, decision, results=[*unanswered(instance), *results])
 
     return sensor
 
@@ -221,12 +227,10 @@ def landed_days(
         landing: LandingResource = context.resources.landing
         warehouse: WarehouseResource = context.resources.warehouse
         now = context.resources.clock.now()
-        first, open_day = utc_days.start.date(), now.date()
         # Before the days are read: what a run that ends in between has built is not requested again.
         known = runs.known(context, now)
-        landed = {day: files for day, files in landing.zone.days().items() if first <= day <= open_day}
         try:
-            built = warehouse.warehouse.built_days()
+            landed, built = landed_and_built(now, utc_days.start.date(), landing, warehouse)
         except WarehouseError as error:
             return dg.SkipReason(f"the build log cannot be read: {error}")
         decision = scheduling.plan_rebuild(now, landed, built, known, timing)
@@ -245,16 +249,16 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
 
     # Without a channel there is nothing to do, and with one there seldom is: neither needs a resource.
     @dg.sensor(
-        name="failed_runs",
-        minimum_interval_seconds=ALERT_TICK_S if has_channels else RETENTION_TICK_S,
+        name=WATCHER,
+        minimum_interval_seconds=ALERT_TICK_S if has_channels or settings.heartbeat_url else RETENTION_TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={"clock"},
         description="Sends alerts to CDR_ALERT_URLS and CDR_ALERT_WEBHOOK_URL: failed runs, new findings of checks, "
-        "overdue days and when they no longer are, what passes a limit, and the digest. Tries again for 3 days while "
-        "a channel does not take one.",
+        "overdue days and when they no longer are, sensors that fall silent, what passes a limit, and the digest. "
+        "Tries again for 3 days while a channel does not take one. Asks for CDR_HEARTBEAT_URL after a good round.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        if not has_channels:
+        if not has_channels and not settings.heartbeat_url:
             # The alerts of runs that fail until there is a channel are not sent later.
             context.update_cursor("")
             return dg.SkipReason("neither CDR_ALERT_URLS nor CDR_ALERT_WEBHOOK_URL is set")
@@ -266,19 +270,26 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
         failures = RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=outbox.last_event)
         failed = instance.fetch_run_status_changes(failures, limit=100, ascending=True).records
         now = context.resources.clock.now()
+        for said in outbox.rounds.look(context, instance, now):
+            outbox.add(f"{said.partition(chr(10))[0]} at {now.isoformat()}", now, f"{said}\n{ui_url}/automation")
+        outbox.add_mended(instance, now, ui_url)
         for record in failed:
             outbox.last_event = record.storage_id
             run = instance.get_run_by_id(record.run_id)
             if run and is_of_this_project(run):
-                outbox.add_failed_run(run, now, lambda when: bool(fetches_since(instance, when)))
+                outbox.add_failed_run(run, Failed(run.run_id, record.timestamp, record.storage_id), now)
         found = list(states(instance, CHECKS))
         outbox.add_findings(found, now, ui_url)
         watch.look(outbox, instance, found, now)
+        if not has_channels:
+            # What is found until there is a channel is not sent later.
+            outbox = Outbox(_newest_failure(instance), rounds=outbox.rounds)
         if outbox.waiting:
             _deliver(context, outbox, instance, now)
+        problem = outbox.rounds.send_beat(settings.heartbeat_url, now)
         context.update_cursor(outbox.write())
         if outbox.next_try is None:
-            return dg.SkipReason(ALL_SENT)
+            return dg.SkipReason(problem or ALL_SENT)
         when = f"{outbox.next_try:%Y-%m-%d %H:%M:%S UTC}"
         return dg.SkipReason(f"{len(outbox.waiting)} alerts are not delivered; the next try is at {when}")
 
@@ -291,7 +302,8 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
             alert = outbox.waiting[key]
             run = None if alert.text else instance.get_run_by_id(key)
             text = alert_text(instance, run, ui_url) if run else alert.text
-            return send_to_all(to, alert, text or f"A run failed and was deleted since: {key}", down)
+            text = text or f"A run failed and was deleted since: {key}"
+            return send_to_all(to, alert, f"{settings.project}: {text}", down)
 
         for key, problem, is_over in outbox.deliver(now, send):
             if problem and is_over:

@@ -87,6 +87,7 @@ class StatusFile:
                 "missing": _ranges(days.missing),
                 "failed": _ranges(days.failed),
                 "overdue": _ranges(days.overdue),
+                "waiting": _ranges(days.waiting),
             },
             "next_try": days.next_try or None,
             "runs": list(_runs(instance)),

@@ -28,7 +28,12 @@ from cdr_assets.settings import Settings
 from cdr_assets.warehouse.summary import MINUTES
 from cdr_assets.warehouse.tables import DAILY_USAGE
 
-STANDING = {"Missing days": "missing_days", "failed": "failed_days", "overdue": "overdue_days"}
+STANDING = {
+    "Missing days": "missing_days",
+    "failed": "failed_days",
+    "overdue": "overdue_days",
+    "waiting for tables": "waiting_days",
+}
 """What the digest says of the days, and the metadata of no_day_is_overdue that have it."""
 
 

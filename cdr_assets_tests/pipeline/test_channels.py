@@ -59,9 +59,9 @@ def test_without_a_channel_the_command_says_what_to_set() -> None:
 
 
 def test_a_url_that_cannot_be_used_is_named_by_its_number() -> None:
-    code, said = alert_test(CDR_ALERT_URLS=f"json://localhost/ nowhere://{SECRET}")
+    code, said = alert_test(CDR_ALERT_URLS=f"nowhere://{SECRET} nowhere://{SECRET}")
     assert code == 1
-    assert "URL 2 of CDR_ALERT_URLS is none that apprise can use" in said
+    assert "URL 2 of CDR_ALERT_URLS: is none that apprise can use" in said
 
 
 def test_two_urls_have_different_keys_that_stay_the_same() -> None:
@@ -71,8 +71,20 @@ def test_two_urls_have_different_keys_that_stay_the_same() -> None:
     assert not any("localhost" in key for key in keys)
 
 
-def test_without_apprise_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apprise_the_channel_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(ValueError, match=r"pip install 'cdr_assets\[alerts\]'"):
-        channels("", ["json://localhost/"])
-    assert [channel.name for channel in channels("http://localhost/", [])] == ["webhook"]
+    (channel,) = channels("", ["json://localhost/"])
+    assert "pip install 'cdr_assets[alerts]'" in channel.send("text")
+
+
+@pytest.mark.parametrize("scheme", ["http", "json", "mmost"])
+def test_what_a_server_says_reaches_every_channel_without_markup(webhooks: list[Webhook], scheme: str) -> None:
+    said = "<!channel> <http://evil|Sign in> <img src=x> ![x](http://evil) @here \u202e"
+    address = webhooks[0].url.replace("http:", f"{scheme}:") if scheme != "mmost" else ""
+    address = address or f"mmost://{webhooks[0].url.split('/')[2]}/abcdefghijkl"
+    (channel,) = channels(address, []) if scheme == "http" else channels("", [address])
+    assert channel.send(f"A title\nThe server said: {said}") == ""
+    ((_, _, body),) = webhooks[0].posts
+    text = body.get("text") or body["message"]
+    assert "The server said: \u2039!channel\u203a \u2039http://evil|Sign in\u203a" in text
+    assert not any(markup in text for markup in ("<", ">", "](", "@here", "\u202e"))

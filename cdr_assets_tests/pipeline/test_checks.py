@@ -10,11 +10,13 @@ import dagster as dg
 import duckdb
 import pytest
 
+from cdr_assets.pipeline.checks import CHECKS, unanswered
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets_tests.expected import TABLES, read
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Location, Script, checks, failure, lengthen, record, red, run_checks, sample_of
 from cdr_assets_tests.places import by_hand
+from cdr_assets_tests.ticks import tick
 
 DAY = date(2026, 11, 18)
 NEXT = DAY + timedelta(days=1)
@@ -110,6 +112,55 @@ def test_before_anything_was_built_no_check_has_a_result(scripted: Location, scr
     assert checks(scripted.run(DAY)) == {}
     assert [*checks(run_checks(scripted))] == ["no_day_is_overdue"], "it is about days that are not there"
     assert history(scripted, LOST) == ["PLANNED"], "it was asked for, and has no result"
+
+
+def materialized(location: Location, first: date, last: date | None = None) -> dg.ExecuteInProcessResult:
+    """What "Materialize all" does in the UI: the run plans every check."""
+    ends = {"start": str(first), "end": str(last)} if last else {}
+    everything = location.definitions.resolve_implicit_global_asset_job_def()
+    return everything.get_subset(asset_selection={dg.AssetKey(asset) for asset in CHECKS}).execute_in_process(
+        instance=location.instance,
+        partition_key=None if last else str(first),
+        tags={f"dagster/asset_partition_range_{end}": day for end, day in ends.items()},
+        raise_on_error=False,
+    )
+
+
+@pytest.mark.parametrize("last", [None, NEXT])
+def test_a_run_that_did_not_reach_a_check_leaves_it_as_it_was(
+    scripted: Location, script: Script, last: date | None
+) -> None:
+    for day in (DAY, NEXT):
+        script.holds(day, odd(f"a-{day}", day))
+        assert materialized(scripted, day).success
+    run_checks(scripted)
+    before = {key.name: latest(scripted, key.name, asset) for asset, key in every_check(scripted)}
+    assert before["no_day_is_overdue"].status.value == before["room_usage_adds_up"].status.value == "SUCCEEDED"
+    script.answers_with(DAY, HTML)
+    assert not materialized(scripted, DAY, last).success
+    after = {key.name: latest(scripted, key.name, asset) for asset, key in every_check(scripted)}
+    assert {name: record.status for name, record in after.items()} == {
+        name: record.status for name, record in before.items()
+    }
+    assert after["room_usage_adds_up"].evaluation.description == before["room_usage_adds_up"].evaluation.description
+
+
+def every_check(location: Location) -> list[tuple[str, dg.AssetCheckKey]]:
+    keys = location.definitions.resolve_asset_graph().asset_check_keys
+    return [(key.asset_key.to_user_string(), key) for key in keys if not key.name.endswith("_over_all_days")]
+
+
+def test_a_run_that_was_killed_leaves_its_checks_as_they_were(scripted: Location, script: Script) -> None:
+    script.holds(DAY, plain("a", DAY))
+    assert materialized(scripted, DAY).success
+    job = scripted.definitions.resolve_implicit_global_asset_job_def()
+    run = scripted.instance.create_run_for_job(job, tags={"dagster/partition": str(DAY)})
+    assert latest(scripted, "room_usage_adds_up", "room_usage").status.value == "PLANNED"
+    assert not list(unanswered(scripted.instance)), "it may still evaluate them"
+    scripted.instance.report_run_failed(run)
+    for result in tick(scripted, "closed_days").asset_events:
+        scripted.instance.report_runless_asset_event(result)
+    assert latest(scripted, "room_usage_adds_up", "room_usage").status.value == "SUCCEEDED"
 
 
 def test_landing_alone_looks_at_the_checks_of_landing_alone(scripted: Location, script: Script) -> None:

@@ -411,7 +411,7 @@ def test_rebuild_offers_no_setting(location: Location) -> None:
 def test_replace_needs_a_run_that_fetches(location: Location) -> None:
     assert location.run(FIRST).success
     result = location.run(FIRST, assets=TABLES, replace=True)
-    assert failure(result) == "replace is for runs that fetch: select period_cdr too"
+    assert failure(result) == "BadParameter: replace is for runs that fetch: select period_cdr too"
 
 
 def test_rebuild_needs_no_credentials(locate: Locate, location: Location, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from cdr_assets.pipeline.run_lock import run_locks
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets_tests.expected import TABLES, assert_exact
-from cdr_assets_tests.httpserver import answer
+from cdr_assets_tests.httpserver import answer, serving
 from cdr_assets_tests.landing.places import content_of, name_in, put, remove_day
 from cdr_assets_tests.location import Locate, Location, Script, checks, lengthen, record, run_checks
 from cdr_assets_tests.ticks import days_of, launch, requested, skipped, tick
@@ -311,6 +311,44 @@ def test_a_run_that_could_not_say_where_it_failed_holds_up_all_its_days(
     assert [before(4)] not in requested(location, "closed_days", now)
     later = now + timedelta(minutes=16)
     assert requested(location, "closed_days", later)[:2] == [[before(4)], [before(3)]]
+
+
+def test_a_fetch_that_failed_and_was_mended_holds_back_no_rebuild(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    location = scripted_days(3)
+    for _ in range(3):
+        script.answers_with(before(2), HTML)
+        assert not location.run(before(2)).success
+    script.holds(before(2), record("a", before(2)))
+    assert location.run(before(2)).success
+    drop_exports(location)
+    assert requested(location, "landed_days") == [[before(2)]]
+    (result,) = tick(location, "closed_days").asset_events
+    assert result.metadata["waiting_days"].value == str(before(2)), "a state of its own"
+    assert result.metadata["failed_days"].value == "none"
+
+
+def test_a_rebuild_waits_for_failed_rebuilds_alone_until_one_succeeds(
+    scripted_days: Callable[[int], Location], script: Script, put_in_flight: PutInFlight
+) -> None:
+    location = scripted_days(3)
+    script.holds(before(2), record("a", before(2)))
+    assert location.run(before(2)).success
+    drop_exports(location)
+    script.answers_with(before(2), HTML)
+    assert not location.run(before(2)).success
+    (request,) = tick(location, "landed_days").run_requests
+    location.instance.report_run_failed(put_in_flight(location, by_itself(before(2)), job="rebuild"))
+    assert "1 failed" in skipped(location, "landed_days")
+    assert launch(location, "landed_days", request).success
+    drop_exports(location)
+    assert requested(location, "landed_days") == [[before(2)]]
+
+
+def drop_exports(location: Location) -> None:
+    """Deletes the copies of a table, so that its days are to be built again."""
+    shutil.rmtree(location.data_dir / "published" / "room_usage")
 
 
 def test_a_day_that_fails_is_overdue_until_it_is_there(
@@ -828,7 +866,7 @@ def test_a_failed_run_is_posted_with_its_days_its_reason_and_a_link(
     assert content_type == "application/json"
     assert list(body) == ["text"]
     lines = body["text"].splitlines()
-    assert lines[0] == f"daily_cdr failed on {before(4)}...{before(2)}"
+    assert lines[0] == f"app-id: daily_cdr failed on {before(4)}...{before(2)}", "the project and the days"
     assert f"GET /cdr/period/{before(3)}/{before(3)}" in lines[1]
     assert f"Days done: {before(4)}. Days left: {before(3)}...{before(2)}." in lines
     assert lines[-1] == f"https://dagster.example/runs/{result.run_id}"
@@ -839,7 +877,7 @@ def test_a_failed_asset_run_is_posted_with_its_assets(locate: Locate, sandbox: S
     sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
     result = alerted(location, lambda: location.run(yesterday(), assets=["period_cdr", "call_detail_records"]))
     text = webhook.posts[0][2]["text"]
-    assert text.splitlines()[0] == f"call_detail_records, period_cdr failed on {yesterday()}"
+    assert text.splitlines()[0].endswith(f": call_detail_records, period_cdr failed on {yesterday()}")
     assert "404: NOT_FOUND: As the sandbox's faults ask" in text
     assert text.endswith(f"http://localhost:3000/runs/{result.run_id}")
 
@@ -863,7 +901,7 @@ def test_a_failed_job_on_demand_is_posted_without_days(locate: Locate, sandbox: 
         lambda: job.execute_in_process(run_config=config, instance=location.instance, raise_on_error=False),
     )
     lines = webhook.posts[0][2]["text"].splitlines()
-    assert lines[0] == "fetch_room failed"
+    assert lines[0].endswith(": fetch_room failed")
     assert "No room 'nowhere'" in lines[1]
 
 
@@ -1003,7 +1041,7 @@ def test_an_alert_about_a_run_that_was_deleted_is_posted_too(
     location.instance.delete_run(run)
     webhook.status = 200
     tick(location, "failed_runs", present() + HOUR, cursor)
-    assert webhook.posts[-1][2]["text"] == f"A run failed and was deleted since: {run}"
+    assert texts(webhook)[-1] == f"A run failed and was deleted since: {run}"
 
 
 def test_runs_that_failed_before_the_webhook_was_set_are_not_posted(
@@ -1035,8 +1073,8 @@ def test_the_cursor_of_the_sensor_before_goes_on_where_it_was(
 
 
 def texts(webhook: Webhook) -> list[str]:
-    """The first line of each alert so far."""
-    return [body["text"].partition("\n")[0] for _, _, body in webhook.posts]
+    """The first line of each alert so far, without the project."""
+    return [body["text"].partition("\n")[0].partition(": ")[2] for _, _, body in webhook.posts]
 
 
 def test_a_finding_is_reported_once_and_a_further_day_with_the_number_of_the_others(
@@ -1084,7 +1122,7 @@ def test_an_overdue_day_is_reported_and_that_it_no_longer_is(locate: Locate, scr
     for _ in range(2):
         say()
         cursor = tick(location, "failed_runs", cursor=cursor).cursor
-    assert texts(webhook)[1:] == ["No day is overdue any more"]
+    assert texts(webhook)[1:] == ["No day is overdue any more"], "it failed before the first tick"
 
 
 def test_of_an_outage_the_first_failed_run_is_reported(locate: Locate, script: Script, webhook: Webhook) -> None:
@@ -1100,7 +1138,56 @@ def test_of_an_outage_the_first_failed_run_is_reported(locate: Locate, script: S
     assert location.run(days[0]).success
     assert not location.run(days[1]).success
     tick(location, "failed_runs", present() + HOUR, cursor)
-    assert texts(webhook)[1:] == [f"daily_cdr failed on {days[1]}"]
+    assert texts(webhook)[1:] == ["EnableX answers again", f"daily_cdr failed on {days[1]}"]
+
+
+def test_a_failed_run_is_mended_when_its_days_have_succeeded(locate: Locate, script: Script, webhook: Webhook) -> None:
+    location = locate({**script.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
+    cursor = tick(location, "failed_runs").cursor
+    days = [before(4), before(3), before(2)]
+    for day in days:
+        script.holds(day, record(str(day), day))
+    script.answers_with(before(3), HTML)
+    for _ in range(2):
+        assert not location.run(days[0], days[-1]).success
+        cursor = tick(location, "failed_runs", cursor=cursor).cursor
+    script.holds(before(3), record("a", before(3)))
+    for day in (before(3), before(2)):
+        assert len(texts(webhook)) == 2
+        assert location.run(day).success
+        cursor = tick(location, "failed_runs", cursor=cursor).cursor
+    tick(location, "failed_runs", present() + HOUR, cursor)
+    assert texts(webhook)[2:] == [f"Mended: daily_cdr on {before(4)}...{before(2)}"]
+
+
+@pytest.mark.parametrize(
+    ("job", "config"),
+    [
+        ("fetch_room", {"room_id": " "}),
+        ("fetch_room", {"room_id": "r", "from_date": "2026-11-31", "to_date": "2026-12-01"}),
+        ("fetch_conference", {"conf_num": ""}),
+        ("acknowledge", {"check": "no_such_check", "first_day": "2026-11-01", "note": "fine"}),
+        ("acknowledge", {"check": "routes_agree", "first_day": "1 November", "note": "fine"}),
+    ],
+)
+def test_a_mistake_of_a_person_who_launched_a_run_is_no_alert(
+    locate: Locate, sandbox: Sandbox, webhook: Webhook, job: str, config: dict[str, str]
+) -> None:
+    location = locate({**sandbox.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
+    alerted(
+        location,
+        lambda: location.definitions.resolve_job_def(job).execute_in_process(
+            run_config={"ops": {job: {"config": config}}}, instance=location.instance, raise_on_error=False
+        ),
+    )
+    assert webhook.posts == []
+
+
+def test_a_run_of_every_asset_is_named_by_its_job(locate: Locate, script: Script, webhook: Webhook) -> None:
+    location = locate({**script.environment, "CDR_ALERT_WEBHOOK_URL": webhook.url})
+    script.answers_with(yesterday(), HTML)
+    alerted(location, lambda: location.run(yesterday(), assets=["period_cdr", *TABLES]))
+    assert texts(webhook) == [f"daily_cdr failed on {yesterday()}"]
 
 
 def test_each_channel_gets_an_alert_once_though_another_does_not_take_it(
@@ -1123,15 +1210,30 @@ def test_each_channel_gets_an_alert_once_though_another_does_not_take_it(
         tick(location, "failed_runs", present() + HOUR, cursor)
         assert (len(webhook.posts), len(other.posts)) == (1, tried + 1)
     body = other.posts[-1][2]
-    assert body["title"] == f"daily_cdr failed on {yesterday()}"
+    assert body["title"].partition(": ")[2] == f"daily_cdr failed on {yesterday()}"
     assert body["message"].endswith(f"/runs/{run}")
 
 
-def test_a_url_that_names_no_service_is_an_error_without_the_url(locate: Locate, sandbox: Sandbox) -> None:
-    location = locate({**sandbox.environment, "CDR_ALERT_URLS": f"nowhere://{SECRET}"})
-    cursor = tick(location, "failed_runs").cursor
-    sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
-    assert not location.run(yesterday()).success
-    with pytest.raises(ValueError, match="URL 1 of CDR_ALERT_URLS is none that apprise can use") as error:
-        tick(location, "failed_runs", cursor=cursor)
-    assert SECRET not in str(error.value)
+# To an address that urllib3 cannot parse: requests passes its error on as it is.
+REDIRECTED = answer(b"", status=302, headers={"Location": "http://.example"})
+
+
+@pytest.mark.parametrize("trouble", ["a redirect", "no service"])
+def test_a_channel_that_raises_stops_no_other_and_nobody_gets_an_alert_twice(
+    locate: Locate, sandbox: Sandbox, webhook: Webhook, capfd: pytest.CaptureFixture[str], trouble: str
+) -> None:
+    with serving(REDIRECTED) as server:
+        first = server.url if trouble == "a redirect" else ""
+        other = f" nowhere://{SECRET}" if trouble == "no service" else ""
+        service = webhook.url.replace("http://", "json://")
+        urls = {"CDR_ALERT_WEBHOOK_URL": first, "CDR_ALERT_URLS": f"{other} {service}"}
+        location = locate({**sandbox.environment, **urls})
+        cursor = tick(location, "failed_runs").cursor
+        sandbox.faults.fail_status, sandbox.faults.fail_times = 404, 1
+        assert not location.run(yesterday()).success
+        for minutes in (0, 2):
+            cursor = tick(location, "failed_runs", present() + timedelta(minutes=minutes), cursor).cursor
+        assert len(webhook.posts) == 1
+    said = "".join(capfd.readouterr())
+    assert ("webhook could not be reached" if first else "URL 1 of CDR_ALERT_URLS is none that") in said
+    assert SECRET not in said

@@ -68,6 +68,7 @@ def test_before_the_first_run_every_day_is_missing(locate: Locate, sandbox: Sand
             "missing": [[str(before(4)), str(before(1))]],
             "failed": [],
             "overdue": [],
+            "waiting": [],
         },
         "next_try": None,
         "runs": [],

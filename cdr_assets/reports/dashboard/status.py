@@ -15,7 +15,7 @@ from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.storage import Storage, StorageError
 
 OLD_AFTER = timedelta(minutes=15)
-STATES = ("complete", "provisional", "missing", "failed", "overdue")
+STATES = ("complete", "provisional", "waiting", "missing", "failed", "overdue")
 FIGURES = (
     "records",
     "new",

@@ -110,13 +110,15 @@ def test_each_day_is_in_the_state_that_the_service_tells(copied: Path, monkeypat
         "missing": [[str(DAYS[21]), str(next_day)]],
         "failed": [[str(DAYS[30]), str(next_day)]],
         "overdue": [[str(DAYS[30]), str(DAYS[31])]],
+        "waiting": [[str(DAYS[5]), str(DAYS[5])]],
     }
     write(copied, status(days=days, next_try="2026-11-09 15:00 UTC"))
     write_finding(copied, DAYS[2], "no_field_was_lost_to_its_type", 4)
     page = show(monkeypatch, copied, "health")
     assert states(page) == {
-        "complete": f"{DAYS[0]}...{DAYS[1]}, {DAYS[3]}...{DAYS[18]}",
+        "complete": f"{DAYS[0]}...{DAYS[1]}, {DAYS[3]}...{DAYS[4]}, {DAYS[6]}...{DAYS[18]}",
         "provisional": f"{DAYS[19]}...{DAYS[20]}",
+        "waiting": str(DAYS[5]),
         "missing": f"{DAYS[21]}...{DAYS[29]}",
         "failed": f"{DAYS[32]}...{next_day}",
         "overdue": f"{DAYS[30]}...{DAYS[31]}",
@@ -126,6 +128,7 @@ def test_each_day_is_in_the_state_that_the_service_tells(copied: Path, monkeypat
     assert shown == {
         "Complete days": "21",
         "Provisional": "2",
+        "Waiting": "1",
         "Missing days": "15",
         "Failed": "6",
         "Overdue": "2",

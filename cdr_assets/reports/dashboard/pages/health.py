@@ -23,6 +23,7 @@ FOUND, NOT_BUILT = "open finding", "not built"
 STATES = {
     "complete": ("#2e9e6b", ""),
     "provisional": ("#3b82c4", "~"),
+    "waiting": ("#c9a227", "…"),
     "missing": ("#8a8f98", "?"),
     "failed": ("#d9822b", "x"),
     "overdue": ("#d63a3a", "!"),
@@ -78,6 +79,7 @@ def _service(status: Status | None) -> None:
         [
             Figure("Complete days", status.count("complete")),
             Figure("Provisional", status.count("provisional"), help="Of the complete ones. They are fetched again."),
+            Figure("Waiting", status.count("waiting"), help="They landed, and their tables wait to be built."),
             Figure("Missing days", status.count("missing")),
             Figure("Failed", status.count("failed"), help="Of the missing ones: their last fetch failed."),
             Figure("Overdue", status.count("overdue"), help="Of the missing ones: they were due long ago."),
