@@ -15,7 +15,7 @@ from cdr_assets.reports.dashboard.elements import plain
 from cdr_assets.reports.dashboard.exports import UnreadableExports
 from cdr_assets.reports.dashboard.launch import asks_for_log_in
 from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
-from cdr_assets.reports.dashboard.period import Period, last_days, month_before, period_of
+from cdr_assets.reports.dashboard.period import FIRST_DAY, Period, last_days, month_before, period_of
 from cdr_assets.reports.dashboard.settings import settings
 from cdr_assets.reports.dashboard.status import read_status
 
@@ -87,12 +87,13 @@ def _is_let_in() -> bool:
 
 def _choose_period() -> None:
     """Draws the picker. The address has the period, too, so that it can be passed on."""
-    last = state.days_with_data()[-1]
+    last, today = state.days_with_data()[-1], utc_now().date()
+    possible = Period(FIRST_DAY, max(last, today))
     known = {name: last_days(count, last) for name, count in CHOICES.items()}
-    known[LAST_MONTH] = month_before(utc_now().date())
+    known[LAST_MONTH] = month_before(today)
     if "period" not in st.session_state:
         try:
-            given = period_of(st.query_params, known[DEFAULT])
+            given = period_of(st.query_params, known[DEFAULT], possible)
         except ValueError as error:
             st.warning(plain(error, 500))
             given = known[DEFAULT]
@@ -104,7 +105,9 @@ def _choose_period() -> None:
     if period is None:
         # The second day is missing while somebody picks it.
         given = st.session_state["given"]
-        picked = right.date_input("From and to, both included", value=tuple(given), key="days")
+        picked = right.date_input(
+            "From and to, both included", tuple(given), min_value=possible.first, max_value=possible.last, key="days"
+        )
         period = Period(picked[0], picked[-1]) if isinstance(picked, tuple) and picked else given
     else:
         st.session_state["given"] = period

@@ -19,7 +19,7 @@ NONE = "\N{EN DASH}"
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 # Markdown makes links of addresses, escaped or not. A character that nobody sees keeps it from that.
 _LINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -155,8 +155,8 @@ def _harmless(value: Any) -> Any:
 
 
 def _printable(value: Any) -> Any:
-    """The value as an Excel file can hold it: without control characters, and a decimal as a number."""
+    """The value as an Excel file can hold it: without what XML forbids, and a decimal as a number."""
     if isinstance(value, Decimal):
         # pandas before 3 writes it as a text.
         return float(value)
-    return _CONTROL.sub("", value) if isinstance(value, str) else value
+    return _NOT_IN_XML.sub("", value) if isinstance(value, str) else value

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import streamlit
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from cdr_assets.reports.dashboard import app, launch
+from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
 from cdr_assets_tests.reports.dashboard.shown import PAGE_SECONDS, read_from
 
 SCRIPT = next(Path(part) for part in launch.command("127.0.0.1", 8501) if part.endswith(".py"))
@@ -52,6 +57,54 @@ def test_invented_calls_are_called_so(
     (tmp_path / "published" / "status.json").write_text(json.dumps({"enablex": enablex}), encoding="utf-8")
     page = open_dashboard(monkeypatch, tmp_path)
     assert len([each for each in page.markdown if "invented calls" in each.value]) == said
+
+
+PICTURE = "![x](http://evil.example/x.png) <b>"
+ODD = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            PICTURE,
+            "0001-01-01",
+            "9999-12-31",
+            "2026-10-07",
+            "\0",
+            "\uffff",
+            "'; --",
+            "$a$ :red[b]",
+            "x" * 9_000,
+            "0" * 32,
+        ]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+QUERIES = st.dictionaries(st.sampled_from(["from", "to", "number", "room", "conf_num", "participant", "page"]), ODD)
+PAGES = [overview.page, rooms.page, conferences.page, people.page, quality.page, health.page]
+
+
+def written(page: AppTest) -> list[str]:
+    """The texts of the page that Streamlit reads as Markdown."""
+    kinds = (page.markdown, page.title, page.header, page.subheader, page.caption, page.error, page.warning, page.info)
+    return [each.value for kind in kinds for each in kind]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__module__.rpartition(".")[2])
+def test_no_page_raises_or_draws_a_picture_whatever_the_address_says(
+    page: Callable[[], None], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_pages", lambda: [streamlit.Page(page, default=True)])
+
+    @given(QUERIES)
+    @example({"from": PICTURE, "to": PICTURE, "conf_num": PICTURE, "participant": PICTURE, "number": PICTURE})
+    @example({"from": "0001-01-01"})
+    @example({"to": "9999-12-31"})
+    @example({"from": "2026-10-07", "to": "2026-10-08", "room": "\0", "number": "\uffff"})
+    @settings(max_examples=3, deadline=None, derandomize=True)
+    def visit(query: dict[str, str]) -> None:
+        drawn = written(open_dashboard(monkeypatch, folder, query))
+        assert [text for text in drawn if re.search(r"(?<!\\)[<\[]\w|\]\(", text)] == []
+
+    visit()
 
 
 AUTH = dict.fromkeys(launch.AUTH_KEYS, "s3cret")

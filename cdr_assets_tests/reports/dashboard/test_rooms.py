@@ -164,6 +164,12 @@ def test_no_text_in_a_file_is_a_formula() -> None:
     assert [cell.value for cell in sheet["B"]][1:] == [-1.1] * 9
 
 
+def test_an_excel_file_can_be_read_whatever_a_text_holds() -> None:
+    odd = "".join(map(chr, (*range(13), *range(14, 32), 0x7F, 0x85, 0xFFFE, 0xFFFF, 0x1FFFF)))
+    (_,), (text,) = openpyxl.load_workbook(io.BytesIO(spreadsheet(pd.DataFrame({"a": [f"<{odd}>"]})))).active.values
+    assert text == "<\t\n\x7f\x85\U0001ffff>"
+
+
 def _lines(text: str) -> list[list[str]]:
     import csv
 
