@@ -13,6 +13,7 @@ import streamlit as st
 from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard.elements import (
     NONE,
+    UNNAMED,
     Figure,
     count_column,
     cut,
@@ -208,7 +209,7 @@ def _names(people: pd.DataFrame) -> list[str]:
     for person in records(people):
         # Exports in clear have a name; else the first characters of the hash tell people of a conference apart.
         short = person["participant"] if "user_name" in people else person["participant"][:8]
-        name = cut(person.get("user_name") or short, 60)
+        name = UNNAMED if person["participant_known_by"] == "cdr_id" else cut(person.get("user_name") or short, 60)
         same = sum(each == name or each.startswith(f"{name} (") for each in names)
         names.append(f"{name} ({same + 1})" if same else name)
     return names

@@ -13,6 +13,7 @@ from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard.elements import (
     NONE,
+    UNNAMED,
     Figure,
     count_column,
     figures,
@@ -75,7 +76,9 @@ def _ask(in_clear: bool) -> str:
         "Reference of the person (user_ref)",
         key="reference",
         disabled=key is None and not in_clear,
-        help=None if in_clear else "It is hashed before anything is searched, and does not appear in the address.",
+        help="Not a name."
+        if in_clear
+        else "Not a name. It is hashed before anything is searched, and does not appear in the address.",
         on_change=_look_up,
         args=(key,),
     )
@@ -143,8 +146,10 @@ def _whole_hash(given: str) -> str | None:
 def _say_absent() -> None:
     chosen = period()
     st.info(
-        f"This person was in no conference that began from {chosen.first} to {chosen.last}. Choose other days, or "
-        "compare the reference with the one that the conference was given."
+        f"Nobody with this reference was in a conference that began from {chosen.first} to {chosen.last}. Choose other "
+        "days, or compare the reference with the one that the conference was given. People are not searched by their "
+        "name here. The warehouse says who has it, and where: "
+        "`SELECT participant, participant_known_by, conf_num FROM attendance WHERE user_name = '...'`"
     )
 
 
@@ -157,7 +162,8 @@ def _show(participant: str) -> None:
         _say_absent()
         return
     sums = records(found.drop(columns="clients").head(1))[0]
-    st.header(f"Person {plain(participant[:8] if _HASH.fullmatch(participant) else participant)}")
+    short = plain(participant[:8] if _HASH.fullmatch(participant) else participant)
+    st.header(UNNAMED if sums["known_by_nothing"] else f"Person {short}")
     if sums["known_by_name"]:
         st.caption("Known by a name alone, which tells people apart only within one conference.")
     figures(
