@@ -114,6 +114,11 @@ def _choose_period() -> None:
     st.session_state["period"] = period
     st.query_params.update({"from": str(period.first), "to": str(period.last)})
     right.caption(f"{period}. {_zone()}")
+    there = state.days_there(period)
+    if 0 < there < period.days:
+        st.warning(
+            f"{there:,} of these {period.days:,} days are built. The sums of the period are of these days alone."
+        )
 
 
 def _zone() -> str:

@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard import app, launch
 from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
-from cdr_assets_tests.reports.dashboard.shown import PAGE_SECONDS, read_from
+from cdr_assets_tests.reports.dashboard.shown import DAYS, PAGE_SECONDS, read_from
 
 SCRIPT = next(Path(part) for part in launch.command("127.0.0.1", 8501) if part.endswith(".py"))
 
@@ -57,6 +58,12 @@ def test_invented_calls_are_called_so(
     (tmp_path / "published" / "status.json").write_text(json.dumps({"enablex": enablex}), encoding="utf-8")
     page = open_dashboard(monkeypatch, tmp_path)
     assert len([each for each in page.markdown if "invented calls" in each.value]) == said
+
+
+def test_every_page_says_how_many_days_of_the_period_are_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not open_dashboard(monkeypatch, folder, {"from": str(DAYS[0]), "to": str(DAYS[3])}).warning
+    (said,) = open_dashboard(monkeypatch, folder, {"from": str(DAYS[0] - DAY * 3), "to": str(DAYS[3])}).warning
+    assert said.value.startswith("4 of these 7 days are built.")
 
 
 PICTURE = "![x](http://evil.example/x.png) <b>"

@@ -107,7 +107,7 @@ def _clients(chosen: Period) -> None:
             f"{number(hidden['connections'].sum())} of all {number(found['connections'].sum())} connections. "
             "The files have them."
         )
-    downloads(lambda: _worst_first(found), f"clients_{chosen.first}_{chosen.last}")
+    downloads(lambda: _worst_first(found), "clients", chosen)
 
 
 def _table(shown: pd.DataFrame, part: str) -> None:

@@ -216,4 +216,4 @@ def _say_what_is_cut(shown: int, total: int, what: str) -> None:
 def _downloads(name: str, chosen: Period, read: Callable[[Callable[..., pd.DataFrame]], pd.DataFrame]) -> None:
     # The files are made in another thread than the page.
     source = exports().query
-    downloads(lambda: read(source), f"{name}_{chosen.first}_{chosen.last}")
+    downloads(lambda: read(source), name, chosen)
