@@ -87,6 +87,11 @@ def cut(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def table(rows: Any, **options: Any) -> Any:
+    """Shows rows as a table, with a dash for what is missing."""
+    return st.dataframe(rows, hide_index=True, placeholder=NONE, **options)
+
+
 def minutes_column(label: str, *, help: str | None = None) -> Any:
     """A column of minutes in a table."""
     return st.column_config.NumberColumn(label, format="%,.1f", help=help)

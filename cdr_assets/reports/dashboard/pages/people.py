@@ -12,7 +12,6 @@ import streamlit as st
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard.elements import (
-    NONE,
     UNNAMED,
     Figure,
     count_column,
@@ -24,6 +23,7 @@ from cdr_assets.reports.dashboard.elements import (
     plain,
     records,
     share,
+    table,
     time_column,
 )
 from cdr_assets.reports.dashboard.period import Period
@@ -188,16 +188,14 @@ def _conferences(found: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     if sums["all_conferences"] > len(found):
         st.caption(f"The newest {len(found)} of {number(sums['all_conferences'])}. Choose fewer days to see others.")
     chosen = period()
-    table = found[list(_COLUMNS)].astype(_FLOATS)
+    shown = found[list(_COLUMNS)].astype(_FLOATS)
     links = [
         None if is_missing(each) else link("conferences", conf_num=each, **{"from": chosen.first, "to": chosen.last})
         for each in found["conf_num"]
     ]
-    table.insert(2, "page", links)
-    st.dataframe(
-        table,
-        hide_index=True,
-        placeholder=NONE,
+    shown.insert(2, "page", links)
+    table(
+        shown,
         column_config={
             "first_connect_dt": time_column("Came, UTC"),
             "conf_num": "Conference",
@@ -222,10 +220,8 @@ def _clients(counts: Iterable[Mapping[str, Any]]) -> None:
     if clients.empty:
         st.caption("The client of no connection is known.")
         return
-    st.dataframe(
+    table(
         clients.sort_values(["value", "key"], ascending=[False, True]),
-        hide_index=True,
-        placeholder=NONE,
         column_config={"key": "Client", "value": count_column("Conferences")},
     )
 
@@ -255,9 +251,7 @@ def _connections(participant: str, days: Period) -> None:
             "Rated": rated["rated"],
         }
     )
-    st.dataframe(
+    table(
         quality,
-        hide_index=True,
-        placeholder=NONE,
         column_config={"Rated": count_column("Rated", help="Connections that EnableX rated.")},
     )

@@ -18,6 +18,7 @@ from cdr_assets.reports.dashboard.elements import (
     number,
     say_nothing_is_built,
     share,
+    table,
 )
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import RATE, settings
@@ -59,9 +60,8 @@ def _rooms(chosen: Period) -> None:
     )
     steps = rows("room_minutes", chosen, rooms=_keys(found["room_id"]), step_days=chosen.step_days)
     shown = found.merge(steps, on="room_id", how="left")
-    st.dataframe(
+    table(
         shown.assign(room_id=_named(shown["room_id"], NO_ROOM)),
-        hide_index=True,
         column_order=[
             "room_id",
             "participant_minutes",
@@ -118,9 +118,8 @@ def _owners(chosen: Period) -> None:
     shown = shown.assign(
         owner_ref=_named(shown["owner_ref"], UNALLOCATED), billing_code=_named(shown["billing_code"], NO_CODE)
     )
-    st.dataframe(
+    table(
         _in_red(shown),
-        hide_index=True,
         column_order=[
             "owner_ref",
             "billing_code",
