@@ -55,7 +55,7 @@ def main() -> None:
         _choose_period()
         chosen.run()
     except UnreadableExports as error:
-        st.error(plain(error, 500))
+        st.error(plain(error, 1_000))
 
 
 def _pages() -> list[StreamlitPage]:
@@ -116,8 +116,9 @@ def _choose_period() -> None:
     right.caption(f"{period}. {_zone()}")
     there = state.days_there(period)
     if 0 < there < period.days:
-        st.warning(
-            f"{there:,} of these {period.days:,} days are built. The sums of the period are of these days alone."
+        st.caption(
+            f":material/warning: **{there:,} of these {period.days:,} days are built.** Sums of the period are of "
+            "these days alone."
         )
 
 

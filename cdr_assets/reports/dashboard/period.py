@@ -61,7 +61,7 @@ def period_of(query: Mapping[str, str], default: Period, possible: Period) -> Pe
     period = Period(given[0], given[-1])
     if not (possible.first <= period.first <= period.last <= possible.last and period.days <= MAX_DAYS):
         raise ValueError(
-            f"{period.first} to {period.last} in the address is no period: give its first and its last day, in order, "
-            f"at most {MAX_DAYS:,} days from {possible.first} to {possible.last}"
+            f"from {period.first} to {period.last} is no period: give its first and its last day, in order, at most "
+            f"{MAX_DAYS:,} days from {possible.first} to {possible.last}"
         )
     return period

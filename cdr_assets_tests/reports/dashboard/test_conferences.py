@@ -86,7 +86,7 @@ def test_every_page_counts_the_conferences_that_began_in_the_period(
     build(tmp_path, (DAY, [*earlier, unnamed]), (later, [call("4", 0, 5, later), call("5", 0, 5, later, conf_num="e")]))
     for period, count in ((Period(DAY, DAY), 2), (Period(later, later), 1), (Period(DAY, later), 3)):
         found = show(monkeypatch, tmp_path, "conferences", period).caption[0].value
-        assert found.startswith(f"{count} conference")
+        assert found.startswith("One conference." if count == 1 else f"{count} conferences,")
         figures = show(monkeypatch, tmp_path, "overview", period).metric
         assert [each.value for each in figures if each.label == "Conferences"] == ["1", str(count)]
 

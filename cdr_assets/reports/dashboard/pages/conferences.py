@@ -146,8 +146,8 @@ def _how_many(found: pd.DataFrame) -> str:
         return f"The newest {MOST_CONFERENCES} conferences. There are more: search for a number or a room."
     count = found["conf_num"].count()
     unnamed = len(found) - count
-    others = f", and {unnamed} rows of records that name none" if unnamed else ""
-    return f"{count} conference{'s' if count != 1 else ''} began in the period{others}. Newest first."
+    others = f" Records that name none have {unnamed} more rows." if unnamed else ""
+    return ("One conference." if count == 1 else f"{count} conferences, newest first.") + others
 
 
 def _open(conf_num: Any) -> None:
