@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 
 from cdr_assets import processes
 from cdr_assets.instance import SANDBOX_MARK, on_sandbox
+from cdr_assets.reports.dashboard.launch import asks_for_log_in, missing_packages
 from cdr_assets.reports.dashboard.launch import command as dashboard_command
-from cdr_assets.reports.dashboard.launch import missing_packages
 from cdr_assets.reports.dashboard.settings import DashboardSettings
 
 MODULE = "cdr_assets.definitions"
@@ -196,6 +196,7 @@ def _why_no_dashboard(environment: Mapping[str, str]) -> str | None:
         return f"{' and '.join(missing)} must be installed first: pip install 'cdr_assets[dashboard]'"
     try:
         DashboardSettings.read(environment)
+        asks_for_log_in()
     except ValueError as error:
         return str(error)
     return None

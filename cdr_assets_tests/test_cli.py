@@ -246,6 +246,31 @@ def test_a_rate_that_is_no_number_is_named_before_the_dashboard_starts(rate: str
     )
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[auth]\nclient_secret = "s3cret',
+        b"\xef\xbb\xbf[auth]\n",
+        b"[auth]\ns3cret = 1\ns3cret = 2\n",
+        b"s3cret = '\xff'\n",
+        None,
+    ],
+    ids=["no closing quote", "byte order mark", "a key twice", "not UTF-8", "no file behind the link"],
+)
+def test_a_dashboard_with_secrets_that_cannot_be_read_does_not_start(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / ".streamlit" / "secrets.toml"
+    file.parent.mkdir()
+    if content is None:
+        file.symlink_to(tmp_path / "gone")
+    else:
+        file.write_bytes(content)
+    result = invoke("dashboard", environment={"HOME": str(tmp_path / "home")})
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {file} may ask for a log-in and cannot be read as TOML in UTF-8")
+    assert "s3cret" not in result.output
+    assert result.output.count("\n") == 1
+
+
 def test_a_dashboard_whose_packages_are_missing_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "streamlit", None)
     result = invoke("dashboard")

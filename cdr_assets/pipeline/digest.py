@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from cdr_assets.pipeline.limits import Usage, in_words, ratio_to_same_weekday
+from cdr_assets.warehouse.summary import WEEKS, same_weekdays
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,7 @@ def _usage(day: date, usage: Usage) -> str:
         return "The day's tables are not built"
     of_day, ratio = usage[day], ratio_to_same_weekday(day, usage)
     said = f"{of_day.minutes:,.0f} participant minutes, {of_day.conferences:,} conferences"
-    more = [in_words(ratio)] if ratio is not None else []
-    return "; ".join([said, *more, *(["provisional"] if of_day.provisional else [])])
+    built = sum(each in usage for each in same_weekdays(day))
+    why_none = f"{built} of the {WEEKS} days are built" if built < WEEKS else "they had no minutes"
+    compared = in_words(ratio) if ratio is not None else f"not compared with this weekday before, since {why_none}"
+    return "; ".join([said, compared, *(["provisional"] if of_day.provisional else [])])

@@ -123,7 +123,7 @@ def disk_alert(free_bytes: int, limit_gb: float, reported: Reported, link: str) 
 
 
 def ratio_to_same_weekday(day: date, usage: Usage) -> float | None:
-    """The day's minutes, divided by their mean on the same weekday of the four weeks before; None without any."""
+    """What `to_same_weekday` says of the day."""
     return to_same_weekday(usage[day].minutes, day, {each: of_day.minutes for each, of_day in usage.items()}, usage)
 
 

@@ -15,7 +15,9 @@ from cdr_assets.warehouse.table import Table
 MINUTES = "participant_minutes"
 RATIO = "minutes_to_same_weekday"
 """A figure of every table whose figures have MINUTES: these, divided by their mean on the same weekday of the four
-weeks before. Days that are not built do not count, and a day without rows counts as 0."""
+weeks before. It is there if all four are built; a day without rows counts as 0."""
+BUILT = "same_weekdays_built"
+"""How many of these four days are built, where some are not. It says why there is no RATIO."""
 
 WEEKS = 4
 
@@ -64,19 +66,25 @@ def _figures(connection: Connection, table: Table, days: Sequence[date]) -> dict
         built = build_log.days_of(connection, table, first, last)
         for day, figures in found.items():
             figures[RATIO] = to_same_weekday(figures[MINUTES], day, minutes, built)
+            count = sum(each in built for each in same_weekdays(day))
+            figures[BUILT] = count if count < WEEKS else None
     return {
         day: {name: value for name, value in figures.items() if value is not None} for day, figures in found.items()
     }
 
 
 def to_same_weekday(minutes: float, day: date, before: Mapping[date, float], built: Collection[date]) -> float | None:
-    """The day's minutes, divided by their mean on the same weekday of the four weeks before. None where that is 0.
+    """The day's minutes, divided by their mean on the same weekday of the four weeks before.
 
-    Only days that are `built` count; such a day that is not in `before` has no minutes.
+    None where that is 0, and unless all four days are `built`; such a day that is not in `before` has no minutes.
     """
-    same_weekday = [day - timedelta(weeks=number) for number in range(1, WEEKS + 1)]
-    known = [before.get(each, 0.0) for each in same_weekday if each in built]
-    return round(minutes * len(known) / sum(known), 3) if any(known) else None
+    known = [before.get(each, 0.0) for each in same_weekdays(day) if each in built]
+    return round(minutes * WEEKS / sum(known), 3) if len(known) == WEEKS and any(known) else None
+
+
+def same_weekdays(day: date) -> list[date]:
+    """The same weekday of the four weeks before."""
+    return [day - timedelta(weeks=number) for number in range(1, WEEKS + 1)]
 
 
 def _by_day(connection: Connection, table: Table, name: str, first: date, last: date) -> dict[date, list[Row]]:

@@ -82,27 +82,28 @@ def test_the_figures_are_those_of_the_days_rows(tmp_path: Path) -> None:
         figures = shown["daily_usage", day].figures
         others = set(figures) - {"connections", "participant_minutes", "billable_minutes"}
         assert {"conferences", "rooms", "participants", "peak_connections", "p95_lateness_s"} <= others
+        assert figures["same_weekdays_built"] == 0
+        others -= {"same_weekdays_built"}
         assert {name: figures[name] for name in others} == {name: float(usage[name]) for name in others}
 
 
 def test_minutes_are_compared_with_the_same_weekday_of_the_four_weeks_before(tmp_path: Path) -> None:
     def ratio(day: date) -> object:
-        return build(tmp_path, day)["room_usage", day].figures.get("minutes_to_same_weekday")
+        """The ratio, or of how many days there is none."""
+        figures = build(tmp_path, day)["room_usage", day].figures
+        return figures.get("minutes_to_same_weekday", figures.get("same_weekdays_built"))
 
     for weeks, minutes in ((0, 30), (1, 60), (3, 120), (4, 600), (5, 600)):
         land(tmp_path, DAY - weeks * WEEK, [record(DAY - weeks * WEEK, minutes)])
     land(tmp_path, DAY - 2 * WEEK, [])
-    assert ratio(DAY) is None, "nothing is known of the weeks before"
+    assert ratio(DAY) == 0, "nothing is known of the weeks before"
     build(tmp_path, DAY - 5 * WEEK)
-    assert ratio(DAY) is None, "five weeks are too long ago"
-    build(tmp_path, DAY - 2 * WEEK)
-    assert ratio(DAY) is None, "nothing can be divided by no minutes"
-    build(tmp_path, DAY - WEEK)
-    assert ratio(DAY) == 30 / (60 / 2), "a day without records counts as 0"
-    build(tmp_path, DAY - 3 * WEEK)
-    assert ratio(DAY) == 30 / (180 / 3)
+    assert ratio(DAY) == 0, "five weeks are too long ago"
+    build(tmp_path, *(DAY - weeks * WEEK for weeks in (2, 1, 3)))
+    assert ratio(DAY) == 3, "a mean of three weeks says nothing"
     shown = build(tmp_path, *(DAY - weeks * WEEK for weeks in (1, 4)), DAY)
     for table in (ROOM_USAGE, CONFERENCE_USAGE, DAILY_USAGE):
+        # A day without records counts as 0.
         assert shown[table.name, DAY].figures["minutes_to_same_weekday"] == round(30 / (780 / 4), 3)
         assert shown[table.name, DAY - WEEK].figures["minutes_to_same_weekday"] == round(60 / (1320 / 4), 3)
 

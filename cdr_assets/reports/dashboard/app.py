@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from threading import Event
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -10,9 +11,11 @@ from streamlit.navigation.page import StreamlitPage
 
 from cdr_assets.days import utc_now
 from cdr_assets.reports.dashboard import state
+from cdr_assets.reports.dashboard.elements import plain
 from cdr_assets.reports.dashboard.exports import UnreadableExports
+from cdr_assets.reports.dashboard.launch import asks_for_log_in
 from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
-from cdr_assets.reports.dashboard.period import Period, last_days, month_before, period_of
+from cdr_assets.reports.dashboard.period import FIRST_DAY, Period, last_days, month_before, period_of
 from cdr_assets.reports.dashboard.settings import settings
 from cdr_assets.reports.dashboard.status import read_status
 
@@ -20,6 +23,9 @@ CHOICES = {"7 days": 7, "30 days": 30, "90 days": 90, "365 days": 365}
 DEFAULT = "30 days"
 LAST_MONTH = "Last month"
 OTHER = "Other days"
+
+_log_in = Event()
+"""Is set as soon as a log-in was set up while this process runs."""
 
 
 def main() -> None:
@@ -31,13 +37,13 @@ def main() -> None:
     try:
         settings()
     except ValueError as error:
-        st.error(str(error))
+        st.error(plain(error, 500))
         return
     if not state.days_with_data():
         st.title(chosen.title)
         st.info(
-            f"There are no exports in {settings().exports.place('')} yet. They appear when a day is built: run "
-            "`cdr-assets demo` for seven days of invented calls, or `cdr-assets dev` and materialize a day. If the "
+            f"There are no exports in {plain(settings().exports.place(''), 300)} yet. They appear when a day is built: "
+            "run `cdr-assets demo` for seven days of invented calls, or `cdr-assets dev` and materialize a day. If the "
             "data lies elsewhere, set `CDR_DATA_DIR` and start the dashboard again."
         )
         return
@@ -49,7 +55,7 @@ def main() -> None:
         _choose_period()
         chosen.run()
     except UnreadableExports as error:
-        st.error(str(error))
+        st.error(plain(error, 1_000))
 
 
 def _pages() -> list[StreamlitPage]:
@@ -64,9 +70,16 @@ def _pages() -> list[StreamlitPage]:
 
 
 def _is_let_in() -> bool:
-    """Whether the visitor may look. Everybody may, unless Streamlit's log-in is set up in its secrets.toml."""
-    is_set_up = st.secrets.load_if_toml_exists() and "auth" in st.secrets
-    if not is_set_up or st.user.is_logged_in:
+    """Whether the visitor may look. Everybody may, unless Streamlit's secrets set up a log-in."""
+    try:
+        if asks_for_log_in():
+            _log_in.set()
+        elif _log_in.is_set():
+            raise ValueError("The log-in is gone from secrets.toml. Restart the dashboard if nobody has to log in")
+    except ValueError as error:
+        st.error(plain(error, 500))
+        return False
+    if not _log_in.is_set() or st.user.get("is_logged_in", False):
         return True
     st.button("Log in", on_click=st.login)
     return False
@@ -74,14 +87,15 @@ def _is_let_in() -> bool:
 
 def _choose_period() -> None:
     """Draws the picker. The address has the period, too, so that it can be passed on."""
-    last = state.days_with_data()[-1]
+    last, today = state.days_with_data()[-1], utc_now().date()
+    possible = Period(FIRST_DAY, max(last, today))
     known = {name: last_days(count, last) for name, count in CHOICES.items()}
-    known[LAST_MONTH] = month_before(utc_now().date())
+    known[LAST_MONTH] = month_before(today)
     if "period" not in st.session_state:
         try:
-            given = period_of(st.query_params, known[DEFAULT])
+            given = period_of(st.query_params, known[DEFAULT], possible)
         except ValueError as error:
-            st.warning(str(error))
+            st.warning(plain(error, 500))
             given = known[DEFAULT]
         st.session_state["choice"] = next((name for name, each in known.items() if each == given), OTHER)
         st.session_state["given"] = given
@@ -91,13 +105,21 @@ def _choose_period() -> None:
     if period is None:
         # The second day is missing while somebody picks it.
         given = st.session_state["given"]
-        picked = right.date_input("From and to, both included", value=tuple(given), key="days")
+        picked = right.date_input(
+            "From and to, both included", tuple(given), min_value=possible.first, max_value=possible.last, key="days"
+        )
         period = Period(picked[0], picked[-1]) if isinstance(picked, tuple) and picked else given
     else:
         st.session_state["given"] = period
     st.session_state["period"] = period
     st.query_params.update({"from": str(period.first), "to": str(period.last)})
     right.caption(f"{period}. {_zone()}")
+    there = state.days_there(period)
+    if 0 < there < period.days:
+        st.caption(
+            f":material/warning: **{there:,} of these {period.days:,} days are built.** Sums of the period are of "
+            "these days alone."
+        )
 
 
 def _zone() -> str:

@@ -13,13 +13,16 @@ import pandas as pd
 import streamlit as st
 
 from cdr_assets.reports.dashboard.period import Period
+from cdr_assets.reports.dashboard.state import days_there
 
 NONE = "\N{EN DASH}"
+UNNAMED = "Unnamed connection"
+"""Whoever had neither a reference nor a name: known by nothing but the connection's own id."""
 
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 # Markdown makes links of addresses, escaped or not. A character that nobody sees keeps it from that.
 _LINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -47,8 +50,9 @@ def figures(found: Sequence[Figure]) -> None:
 
 
 def say_nothing_is_built(chosen: Period) -> None:
-    """Says that no day of the period is built, and what to do."""
-    st.info(f"No day from {chosen.first} to {chosen.last} is built. Choose other days.")
+    """Says that nothing of the period is there, and what to do."""
+    what = "There was no connection" if days_there(chosen) else "No day is built"
+    st.info(f"{what} from {chosen.first} to {chosen.last}. Choose other days.")
 
 
 def number(value: Any, digits: int = 0) -> str:
@@ -83,6 +87,11 @@ def cut(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def table(rows: Any, **options: Any) -> Any:
+    """Shows rows as a table, with a dash for what is missing."""
+    return st.dataframe(rows, hide_index=True, placeholder=NONE, **options)
+
+
 def minutes_column(label: str, *, help: str | None = None) -> Any:
     """A column of minutes in a table."""
     return st.column_config.NumberColumn(label, format="%,.1f", help=help)
@@ -110,8 +119,10 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def downloads(rows: Callable[[], pd.DataFrame], name: str) -> None:
-    """Offers rows as CSV and as an Excel file. They are read when somebody asks for one."""
+def downloads(rows: Callable[[], pd.DataFrame], what: str, chosen: Period) -> None:
+    """Offers rows as CSV and as an Excel file, named for their days. They are read when somebody asks for one."""
+    there = days_there(chosen)
+    name = f"{what}_{chosen.first}_{chosen.last}{f'_only_{there}_of_{chosen.days}_days' if there < chosen.days else ''}"
     left, right, _ = st.columns([1, 1, 4])
     left.download_button(
         "CSV", lambda: csv(rows()), f"{name}.csv", "text/csv", on_click="ignore", key=f"{name} csv", width="stretch"
@@ -155,8 +166,8 @@ def _harmless(value: Any) -> Any:
 
 
 def _printable(value: Any) -> Any:
-    """The value as an Excel file can hold it: without control characters, and a decimal as a number."""
+    """The value as an Excel file can hold it: without what XML forbids, and a decimal as a number."""
     if isinstance(value, Decimal):
         # pandas before 3 writes it as a text.
         return float(value)
-    return _CONTROL.sub("", value) if isinstance(value, str) else value
+    return _NOT_IN_XML.sub("", value) if isinstance(value, str) else value

@@ -19,7 +19,7 @@ from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.storage import SCHEME, Storage
 from cdr_assets.warehouse.exports import FileStamp, exported_files, name_of
 from cdr_assets.warehouse.table import Column, Table, read_sql
-from cdr_assets.warehouse.tables import EXPORTED_TABLES
+from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, EXPORTED_TABLES
 
 _PEOPLE_IN_CLEAR = {
     "participant_known_by": "known_by(person(user_ref, user_name, cdr_id))",
@@ -101,10 +101,13 @@ class Exports:
             # Files of different versions may lie side by side until the sensors have written all again.
             source = f"FROM read_parquet([{', '.join(files)}], union_by_name = true)"
             absent = _absent_columns(connection, table, [f"FROM read_parquet({files[-1]})", source])
-            rows = f"SELECT {', '.join(['*', *map(_in_clear, absent)])} {source}"
+            rows = f"SELECT {', '.join(['*', *map(_null, absent)])} {source}"
+            if table is CALL_DETAIL_RECORDS and "user_ref" in _columns(connection, source):
+                # Some of the days, or all of them, show people in clear. The others have a hash.
+                people = [f"coalesce({name}, {clear}) AS {name}" for name, clear in _PEOPLE_IN_CLEAR.items()]
+                rows = f"SELECT * REPLACE ({', '.join(people)}) FROM ({rows})"
         else:
-            columns = ", ".join(f"NULL::{column.type} AS {column.name}" for column in table.exported_columns)
-            rows = f"SELECT {columns} WHERE false"
+            rows = f"SELECT {', '.join(map(_null, table.exported_columns))} WHERE false"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS {rows}")
 
     def _files(self, table: Table, period: Period | None) -> dict[date, FileStamp]:
@@ -128,11 +131,14 @@ def _absent_columns(connection: duckdb.DuckDBPyConnection, table: Table, sources
     # The newest file alone has them as a rule, and is faster asked than all of them.
     for source in sources:
         if absent:
-            there = {name for name, *_ in connection.execute(f"DESCRIBE {source}").fetchall()}
+            there = _columns(connection, source)
             absent = [column for column in absent if column.name not in there]
     return absent
 
 
-def _in_clear(column: Column) -> str:
-    """A column that is not there, as the exports have it that show people in clear."""
-    return f"{_PEOPLE_IN_CLEAR.get(column.name, 'NULL')}::{column.type} AS {column.name}"
+def _columns(connection: duckdb.DuckDBPyConnection, source: str) -> set[str]:
+    return {name for name, *_ in connection.execute(f"DESCRIBE {source}").fetchall()}
+
+
+def _null(column: Column) -> str:
+    return f"NULL::{column.type} AS {column.name}"

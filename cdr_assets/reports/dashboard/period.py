@@ -9,6 +9,8 @@ from typing import NamedTuple
 from cdr_assets.days import DAY, parse_day
 
 MAX_DAYS = 3_660
+FIRST_DAY = date(2000, 1, 1)
+"""Before this day there were no calls. With days near the year 1 nothing before them could be computed."""
 MOST_STEPS = 92
 
 
@@ -48,17 +50,18 @@ def month_before(day: date) -> Period:
     return Period(last.replace(day=1), last)
 
 
-def period_of(query: Mapping[str, str], default: Period) -> Period:
+def period_of(query: Mapping[str, str], default: Period, possible: Period) -> Period:
     """The period in the parameters `from` and `to` of an address; one alone is a single day, none is `default`.
 
-    Raises ValueError, with the remedy, if they are no such days.
+    Raises ValueError, with the remedy, if they are no such days, or lie outside of `possible`.
     """
     given = [parse_day(f"{name} in the address", query[name]) for name in ("from", "to") if name in query]
     if not given:
         return default
     period = Period(given[0], given[-1])
-    if not 1 <= period.days <= MAX_DAYS:
+    if not (possible.first <= period.first <= period.last <= possible.last and period.days <= MAX_DAYS):
         raise ValueError(
-            f"from {period.first} to {period.last} is no period: give a day from which and one to which, in order"
+            f"from {period.first} to {period.last} is no period: give its first and its last day, in order, at most "
+            f"{MAX_DAYS:,} days from {possible.first} to {possible.last}"
         )
     return period

@@ -40,6 +40,11 @@ def period() -> Period:
     return chosen
 
 
+def days_there(period: Period) -> int:
+    """How many days of the period have been built."""
+    return sum(period.first <= day <= period.last for day in days_with_data())
+
+
 def days_with_data() -> list[date]:
     """The UTC days that have been built, in order."""
     return exports().days(DAILY_USAGE)

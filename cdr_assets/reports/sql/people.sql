@@ -2,7 +2,9 @@
 SELECT
     participant_known_by,
     participant,
-    CASE WHEN $in_clear THEN coalesce(user_name, participant)
+    CASE
+        WHEN participant_known_by = 'cdr_id' THEN 'Unnamed connection'
+        WHEN $in_clear THEN coalesce(user_name, participant)
         ELSE hashed_participant($key, app_id, conf_num, person_known_by(participant_known_by, participant))[:8]
     END AS name,
     coalesce(lower(user_role) = 'moderator', false) AS is_moderator,

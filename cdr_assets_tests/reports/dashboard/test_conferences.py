@@ -77,6 +77,20 @@ def test_a_number_and_a_room_are_found_by_their_beginning(folder: Path, monkeypa
     assert listed(again) == in_warehouse(of_room)
 
 
+def test_every_page_counts_the_conferences_that_began_in_the_period(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unnamed = {**call("3", 0, 5), "conf_num": None}
+    earlier = [call("1", 0, 30), call("2", 0, 5, conf_num="d")]
+    later = DAY + timedelta(days=1)
+    build(tmp_path, (DAY, [*earlier, unnamed]), (later, [call("4", 0, 5, later), call("5", 0, 5, later, conf_num="e")]))
+    for period, count in ((Period(DAY, DAY), 2), (Period(later, later), 1), (Period(DAY, later), 3)):
+        found = show(monkeypatch, tmp_path, "conferences", period).caption[0].value
+        assert found.startswith("One conference." if count == 1 else f"{count} conferences,")
+        figures = show(monkeypatch, tmp_path, "overview", period).metric
+        assert [each.value for each in figures if each.label == "Conferences"] == ["1", str(count)]
+
+
 def test_a_search_without_a_result_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = show(monkeypatch, folder, "conferences", query={"number": "no such number"})
     assert "Choose other days" in page.info[0].value

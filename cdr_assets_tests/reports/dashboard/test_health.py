@@ -15,6 +15,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cdr_assets.days import DAY, utc_now
+from cdr_assets.reports.dashboard.elements import NONE
+from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.status import read_status
 from cdr_assets.storage import ReadableFolder
 from cdr_assets_tests.expected import read
@@ -160,6 +162,16 @@ def test_runs_and_fetches_are_those_of_the_status(copied: Path, monkeypatch: pyt
         name: value for name, value in FETCH.items() if name not in ("bytes", "seconds")
     }
     assert page.warning.len == 0
+
+
+def test_figures_say_what_they_are_about_and_cells_are_in_words(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(copied, status(runs=[{**RUN, "job": "__ASSET_JOB", "days": None}]))
+    page = show(monkeypatch, copied, "health", Period(DAYS[-3], DAYS[-1]))
+    assert page.metric[0].value == str(len(DAYS))
+    about = [each.value for each in page.subheader]
+    assert about[:2] == ["All days, whatever the period", f"Days, {DAYS[-3]} to {DAYS[-1]}"]
+    assert [row["job"] for row in table(page, "run_id")] == ["picked assets"]
+    assert {each.proto.placeholder for each in page.dataframe} == {NONE}, "what a cell without a value reads"
 
 
 def test_an_old_status_says_that_the_service_does_not_run(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from cdr_assets.reports.dashboard.elements import records as rows_of
@@ -134,6 +135,49 @@ def test_people_in_clear_are_found_by_the_reference_itself(tmp_path: Path, monke
     assert page.markdown[-1].value == f"1 of 3 connections were shorter than 10 seconds, {DAY}."
     by_name = show(monkeypatch, tmp_path, "people", ONE_DAY, {"participant": "b"})
     assert "only within one conference" in by_name.caption[0].value
+
+
+def test_a_day_that_is_still_masked_hides_no_connection_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [DAY + timedelta(days=number) for number in range(3)]
+    for number, day in enumerate(days):
+        build(
+            tmp_path,
+            (day, [call(f"{number}", 0, 30, day, conf_num=f"c{number}", user={"ref": "a"})]),
+            in_clear=number != 1,
+        )
+    page = show(monkeypatch, tmp_path, "people", Period(days[0], days[-1]), {"participant": "a"})
+    assert page.metric[4].value == "2"
+    assert page.markdown[-1].value.startswith("0 of 2 connections")
+
+
+def test_a_name_is_not_called_absent_but_sought_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = busiest(folder)
+    name = next(
+        row["user_name"] for row in read(folder / "cdr.duckdb", "attendance") if row["participant"] == reference
+    )
+    page = show(monkeypatch, folder, "people")
+    page.text_input(key="reference").set_value(name).run()
+    (said,) = page.info
+    assert "not searched by their name" in said.value
+    query = said.value.split("`")[1].replace("'...'", "$name")
+    with duckdb.connect(folder / "cdr.duckdb", read_only=True) as warehouse:
+        found = warehouse.execute(query, {"name": name}).fetchall()
+    assert reference in {participant for participant, *_ in found}
+
+
+@pytest.mark.parametrize("in_clear", [True, False])
+def test_a_person_known_by_nothing_has_no_number_for_a_name(
+    in_clear: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, (DAY, [call(number * 24, 0, 30) for number in "12"]), in_clear=in_clear)
+    page = show(monkeypatch, tmp_path, "conferences", ONE_DAY, {"conf_num": "c"})
+    people = page.dataframe[0].value
+    assert list(people["Person"]) == ["Unnamed connection", "Unnamed connection (2)"]
+    participant = people["Page"][0].partition("participant=")[2].partition("&")[0]
+    page = show(monkeypatch, tmp_path, "people", ONE_DAY, {"participant": participant})
+    assert page.header[0].value == "Unnamed connection"
 
 
 def test_a_period_without_a_day_is_an_empty_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

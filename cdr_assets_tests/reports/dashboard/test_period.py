@@ -9,6 +9,7 @@ import pytest
 from cdr_assets.reports.dashboard.period import Period, last_days, month_before, period_of
 
 DEFAULT = Period(date(2026, 11, 1), date(2026, 11, 7))
+POSSIBLE = Period(date(2000, 1, 1), date(2026, 11, 9))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_the_period_before_is_as_long_and_ends_where_this_one_begins() -> None:
     ],
 )
 def test_an_address_gives_the_period(query: dict[str, str], period: Period) -> None:
-    assert period_of(query, DEFAULT) == period
+    assert period_of(query, DEFAULT, POSSIBLE) == period
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,12 @@ def test_an_address_gives_the_period(query: dict[str, str], period: Period) -> N
     [
         {"from": "2026-10-05", "to": "2026-10-04"},
         {"from": "yesterday"},
-        {"from": "0001-01-01", "to": "9999-12-31"},
+        {"from": "0001-01-01"},
+        {"to": "9999-12-31"},
+        {"from": "2000-01-01", "to": "2026-11-09"},
+        {"from": "2026-11-01", "to": "2026-11-10"},
     ],
 )
 def test_an_address_without_such_days_says_what_to_give(query: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"address|give"):
-        period_of(query, DEFAULT)
+        period_of(query, DEFAULT, POSSIBLE)

@@ -138,9 +138,9 @@ def test_owners_and_billing_codes_can_be_chosen(folder: Path, monkeypatch: pytes
 @pytest.mark.parametrize("name", ["rooms", "owners"])
 def test_the_files_have_the_rows_of_the_table(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offered: dict[str, Callable[[], pd.DataFrame]] = {}
-    monkeypatch.setattr(rooms, "downloads", lambda read, name: offered.update({name: read}))
+    monkeypatch.setattr(rooms, "downloads", lambda read, name, _: offered.update({name: read}))
     show(monkeypatch, folder, "rooms")
-    rows = offered[f"{name}_{WHOLE.first}_{WHOLE.last}"]()
+    rows = offered[name]()
     usage = read(folder / "cdr.duckdb", name.removesuffix("s") + "_usage")
     in_csv = pd.read_csv(io.BytesIO(csv(rows)), dtype=str)
     head, *lines = openpyxl.load_workbook(io.BytesIO(spreadsheet(rows))).active.values
@@ -148,6 +148,15 @@ def test_the_files_have_the_rows_of_the_table(name: str, folder: Path, monkeypat
         expected = sum(row[figure] for row in usage)
         assert sum(map(Decimal, in_csv[figure])) == expected
         assert float(sum(line[head.index(figure)] for line in lines)) == pytest.approx(float(expected))
+
+
+def test_the_name_of_a_file_says_that_days_are_not_in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for period, said in ((WHOLE, ""), (Period(DAYS[0] - DAY, DAYS[1]), "_only_2_of_3_days")):
+        page = show(monkeypatch, folder, "rooms", period)
+        ids = [button.proto.id for button in page.get("download_button")]
+        assert [each.rpartition("-owners")[2] for each in ids[2:]] == [
+            f"_{period.first}_{period.last}{said} {kind}" for kind in ("csv", "xlsx")
+        ]
 
 
 HOSTILE = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "<script>alert(1)</script>", "[x](http://evil.example)", "a\x01b"]
@@ -162,6 +171,12 @@ def test_no_text_in_a_file_is_a_formula() -> None:
     assert "f" not in {cell.data_type for cell in sheet["A"]}
     assert [cell.value for cell in sheet["A"]][1:5] == HOSTILE[:4]
     assert [cell.value for cell in sheet["B"]][1:] == [-1.1] * 9
+
+
+def test_an_excel_file_can_be_read_whatever_a_text_holds() -> None:
+    odd = "".join(map(chr, (*range(13), *range(14, 32), 0x7F, 0x85, 0xFFFE, 0xFFFF, 0x1FFFF)))
+    (_,), (text,) = openpyxl.load_workbook(io.BytesIO(spreadsheet(pd.DataFrame({"a": [f"<{odd}>"]})))).active.values
+    assert text == "<\t\n\x7f\x85\U0001ffff>"
 
 
 def _lines(text: str) -> list[list[str]]:

@@ -13,6 +13,7 @@ import streamlit as st
 from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard.elements import (
     NONE,
+    UNNAMED,
     Figure,
     count_column,
     cut,
@@ -23,6 +24,7 @@ from cdr_assets.reports.dashboard.elements import (
     number,
     plain,
     records,
+    table,
     time_column,
 )
 from cdr_assets.reports.dashboard.period import Period
@@ -91,12 +93,10 @@ def _search() -> None:
             f"No such conference began from {chosen.first} to {chosen.last}. Choose other days, or search for less."
         )
         return
-    st.caption(_how_many(len(found)) + " Select a row to see who was there.")
+    st.caption(_how_many(found) + " Select a row to see who was there.")
     found = found.head(MOST_CONFERENCES)
-    picked = st.dataframe(
+    picked = table(
         found.drop(columns="usage_date").astype(_FLOATS),
-        hide_index=True,
-        placeholder=NONE,
         key="conferences",
         on_select="rerun",
         selection_mode="single-row",
@@ -141,10 +141,13 @@ def _newest(chosen: Period, given: str, room: str) -> pd.DataFrame:
     return found.head(most).sort_values("first_connect_dt", ascending=False, kind="stable", ignore_index=True)
 
 
-def _how_many(count: int) -> str:
-    if count > MOST_CONFERENCES:
+def _how_many(found: pd.DataFrame) -> str:
+    if len(found) > MOST_CONFERENCES:
         return f"The newest {MOST_CONFERENCES} conferences. There are more: search for a number or a room."
-    return "One conference." if count == 1 else f"{count} conferences, newest first."
+    count = found["conf_num"].count()
+    unnamed = len(found) - count
+    others = f" Records that name none have {unnamed} more rows." if unnamed else ""
+    return ("One conference." if count == 1 else f"{count} conferences, newest first.") + others
 
 
 def _open(conf_num: Any) -> None:
@@ -208,7 +211,7 @@ def _names(people: pd.DataFrame) -> list[str]:
     for person in records(people):
         # Exports in clear have a name; else the first characters of the hash tell people of a conference apart.
         short = person["participant"] if "user_name" in people else person["participant"][:8]
-        name = cut(person.get("user_name") or short, 60)
+        name = UNNAMED if person["participant_known_by"] == "cdr_id" else cut(person.get("user_name") or short, 60)
         same = sum(each == name or each.startswith(f"{name} (") for each in names)
         names.append(f"{name} ({same + 1})" if same else name)
     return names
@@ -283,7 +286,7 @@ def _people(people: pd.DataFrame, connections: pd.DataFrame) -> None:
     bad = _bad_media(connections)
     chosen = period()
     whose = zip(people["participant_known_by"], people["participant"], strict=True)
-    table = pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "Person": people["name"],
             "Page": [
@@ -302,10 +305,8 @@ def _people(people: pd.DataFrame, connections: pd.DataFrame) -> None:
             "Bad media": [bad.get(each) for each in whose],
         }
     )
-    st.dataframe(
-        table,
-        hide_index=True,
-        placeholder=NONE,
+    table(
+        shown,
         column_config={
             "Came": time_column("Came"),
             "Left": time_column("Left"),
@@ -340,10 +341,8 @@ def _say_restated(connections: pd.DataFrame, changes: pd.DataFrame) -> None:
         said += f". Fields that could not be read: {plain(', '.join(sorted(lost)), 500)}"
     st.markdown(f"{said}.")
     if len(changes):
-        st.dataframe(
+        table(
             changes,
-            hide_index=True,
-            placeholder=NONE,
             width="content",
             column_config={
                 "field": "Field that was restated",

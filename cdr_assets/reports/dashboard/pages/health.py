@@ -13,7 +13,7 @@ import streamlit as st
 
 from cdr_assets.data_folder import STATUS_FILE
 from cdr_assets.days import days_between, describe_days, utc_now
-from cdr_assets.reports.dashboard.elements import Figure, count_column, figures, number, plain
+from cdr_assets.reports.dashboard.elements import Figure, count_column, figures, number, plain, table
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import settings
 from cdr_assets.reports.dashboard.state import days_with_data, period, rows
@@ -75,9 +75,10 @@ def _service(status: Status | None) -> None:
             f"The service does not seem to run: {STATUS_FILE} {old}. Start `cdr-assets serve` or `cdr-assets dev`. "
             "What follows is how things stood then."
         )
+    st.subheader("All days, whatever the period")
     figures(
         [
-            Figure("Complete days", status.count("complete")),
+            Figure("Complete days", status.count("complete"), help="With the provisional ones."),
             Figure("Provisional", status.count("provisional"), help="Of the complete ones. They are fetched again."),
             Figure("Waiting", status.count("waiting"), help="They landed, and their tables wait to be built."),
             Figure("Missing days", status.count("missing")),
@@ -107,7 +108,7 @@ def _with_newest(chosen: Period, status: Status | None) -> Period:
 
 
 def _calendar(chosen: Period, status: Status | None, findings: pd.DataFrame) -> None:
-    st.subheader("Days")
+    st.subheader(f"Days, {chosen}")
     built = rows("health_days", chosen)
     provisional = dict(zip(built["usage_date"].dt.date, built["provisional"], strict=True))
     found = _checks_by_day(findings)
@@ -141,7 +142,7 @@ def _calendar(chosen: Period, status: Status | None, findings: pd.DataFrame) -> 
     marks = base.mark_text(color="white", fontWeight="bold").encode(text="mark:N")
     st.altair_chart((cells + marks).properties(height=AROUND_CALENDAR + MONTH * data["month"].nunique()))
     days_of = data.groupby("state")["date"].apply(lambda days: describe_days(map(date.fromisoformat, days)))
-    st.dataframe(
+    table(
         pd.DataFrame(
             [
                 {
@@ -153,7 +154,6 @@ def _calendar(chosen: Period, status: Status | None, findings: pd.DataFrame) -> 
                 for state in met
             ]
         ),
-        hide_index=True,
         column_config={
             "state": st.column_config.TextColumn("State", width="small"),
             "mark": st.column_config.TextColumn("Mark", width="small"),
@@ -194,12 +194,11 @@ def _findings(findings: pd.DataFrame, status: Status | None) -> None:
         st.markdown("There are none.")
     else:
         checks = f"{_ui(status)}/assets/"
-        st.dataframe(
+        table(
             found.assign(
                 which=[describe_days(map(date.fromisoformat, days)) for days in found["usage_dates"]],
                 link=[f"{checks}{quote(asset, safe='')}?view=checks" for asset in found["asset"]],
             ),
-            hide_index=True,
             column_order=["check_name", "asset", "days", "which", "records", "since", "link"],
             column_config={
                 "check_name": st.column_config.TextColumn("Check, named for what should be true"),
@@ -216,16 +215,15 @@ def _findings(findings: pd.DataFrame, status: Status | None) -> None:
 
 
 def _fetches(status: Status) -> None:
-    st.subheader("What the last fetch of each day brought")
+    st.subheader("What the last fetch of each of the newest days brought")
     if not status.fetches:
         st.markdown("No day has been fetched yet.")
         return
     data = pd.DataFrame(status.fetches)
     numbers = [name for name in data.columns if name != "day"]
     data[numbers] = data[numbers].apply(pd.to_numeric)
-    st.dataframe(
+    table(
         data,
-        hide_index=True,
         column_config={
             "day": st.column_config.TextColumn("UTC day"),
             "records": count_column("Records"),
@@ -260,7 +258,7 @@ def _fetches(status: Status) -> None:
 
 
 def _lateness(chosen: Period) -> None:
-    st.subheader("How late records came")
+    st.subheader(f"How late records came, {chosen}")
     found = rows("health_days", chosen).dropna(subset=["median_minutes", "p95_minutes"])
     if found.empty:
         st.markdown("It is not known for these days.")
@@ -305,11 +303,11 @@ def _runs(status: Status) -> None:
     if not status.runs:
         st.markdown("There are none.")
         return
-    data = pd.DataFrame(status.runs)
+    # Dagster names the job of assets that somebody picked so.
+    data = pd.DataFrame(status.runs).replace({"job": {"__ASSET_JOB": "picked assets"}})
     link = [f"{_ui(status)}/runs/{quote(run['run_id'] or '', safe='')}" for run in status.runs]
-    st.dataframe(
+    table(
         data.assign(run_id=link),
-        hide_index=True,
         column_order=["run_id", "job", "status", "days", "started_at", "ended_at"],
         column_config={
             "run_id": st.column_config.LinkColumn("Run", display_text=r"/runs/(.{8})"),

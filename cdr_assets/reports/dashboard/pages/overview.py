@@ -10,7 +10,8 @@ from cdr_assets.days import DAY, utc_now
 from cdr_assets.reports.dashboard.elements import Figure, figures, number, say_nothing_is_built, share
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import RATE, settings
-from cdr_assets.reports.dashboard.state import days_with_data, period, rows
+from cdr_assets.reports.dashboard.state import days_there, days_with_data, period, rows
+from cdr_assets.warehouse.summary import same_weekdays
 
 HEIGHT = 280
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
@@ -19,13 +20,20 @@ WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 def page() -> None:
     """The page."""
     chosen = period()
-    now, before = rows("days", chosen), rows("days", chosen.before)
+    now = rows("days", chosen)
     if now.empty:
         say_nothing_is_built(chosen)
         return
     _yesterday()
-    st.subheader(f"{chosen}, and the change to {chosen.before}")
-    figures(_figures(chosen, now, before))
+    lacking = [
+        f"{there:,} of the {each.days:,} days {each}"
+        for each in (chosen, chosen.before)
+        if (there := days_there(each)) < each.days
+    ]
+    st.subheader(str(chosen) if lacking else f"{chosen}, and the change to {chosen.before}")
+    figures(_figures(now, None if lacking else rows("days", chosen.before)))
+    if lacking:
+        st.caption(f"Not compared with {chosen.before}, since {' and '.join(lacking)} are built.")
     _say_cost(now)
     if now["provisional"].any():
         some = ", ".join(str(day.date()) for day in now.loc[now["provisional"], "usage_date"])
@@ -41,30 +49,37 @@ def page() -> None:
 _PEAK = "Most connections that were open at once."
 
 
-def _figures(chosen: Period, now: pd.DataFrame, before: pd.DataFrame) -> list[Figure]:
-    began, began_before = (rows("presence", each)["conferences"][0] for each in (chosen, chosen.before))
-
-    def summed(label: str, column: str, help: str | None = None) -> Figure:
-        return Figure(label, now[column].sum(), before[column].sum(), help)
+def _figures(now: pd.DataFrame, before: pd.DataFrame | None) -> list[Figure]:
+    def figure(label: str, column: str, help: str | None = None, sums: str = "sum") -> Figure:
+        return Figure(label, now[column].agg(sums), None if before is None else before[column].agg(sums), help)
 
     return [
-        summed("Participant minutes", "participant_minutes"),
-        Figure("Conferences", began, began_before, "Those that began in the period."),
-        summed("People", "participants", "People of each day, summed: somebody who comes on two days counts twice."),
-        summed("Billable minutes", "billable_minutes", "Each connection is rounded up to whole minutes."),
-        Figure("Peak", now["peak_connections"].max(), before["peak_connections"].max(), _PEAK),
+        figure("Participant minutes", "participant_minutes"),
+        figure("Conferences", "conferences", "Those that began in the period."),
+        figure("People", "participants", "People of each day, summed: somebody who comes on two days counts twice."),
+        figure("Billable minutes", "billable_minutes", "Each connection is rounded up to whole minutes."),
+        figure("Peak", "peak_connections", _PEAK, "max"),
     ]
+
+
+def _with_means(chosen: Period) -> pd.DataFrame:
+    """The days, with the means of their weekday where all four days of it are built."""
+    found, built = rows("days", chosen), set(days_with_data())
+    whole = pd.Series([built.issuperset(same_weekdays(day.date())) for day in found["usage_date"]], dtype=bool)
+    means = [name for name in found if name.endswith("_before")]
+    return found.assign(is_compared=whole, **{name: found[name].where(whole) for name in means})
 
 
 def _yesterday() -> None:
     """The newest day that is over: people who come in the morning ask for it."""
     last = days_with_data()[-1]
-    found = rows("days", Period(last - DAY * 35, last))
+    found = _with_means(Period(last - DAY * 35, last))
     over = found[found["usage_date"].dt.date < utc_now().date()]
     if over.empty:
         return
     day = over.iloc[-1]
-    st.subheader(f"{day['usage_date']:%A, %Y-%m-%d}, and the change to the {day['usage_date']:%A}s before")
+    title, weekdays = f"{day['usage_date']:%A, %Y-%m-%d}", f"the {day['usage_date']:%A}s of the four weeks before"
+    st.subheader(f"{title}, and the change to {weekdays}" if day["is_compared"] else title)
     figures(
         [
             Figure("Participant minutes", day["participant_minutes"], day["participant_minutes_before"]),
@@ -74,6 +89,8 @@ def _yesterday() -> None:
             Figure("Peak", day["peak_connections"], day["peak_connections_before"], _PEAK),
         ]
     )
+    if not day["is_compared"]:
+        st.caption(f"Not compared with {weekdays}, since not all of them are built.")
 
 
 def _say_cost(now: pd.DataFrame) -> None:
@@ -85,7 +102,7 @@ def _say_cost(now: pd.DataFrame) -> None:
 
 def _minutes_by_day(chosen: Period) -> None:
     st.subheader("Participant minutes per day")
-    found = rows("days", Period(chosen.first - DAY * 28, chosen.last))
+    found = _with_means(Period(chosen.first - DAY * 28, chosen.last))
     found = found[found["usage_date"] >= pd.Timestamp(chosen.first)]
     data = found.assign(
         day=found["usage_date"].dt.strftime("%Y-%m-%d"),
@@ -109,7 +126,8 @@ def _minutes_by_day(chosen: Period) -> None:
     # A layer without a value makes the browser complain.
     st.altair_chart(bars + ticks if data["before"].notna().any() else bars)
     st.caption(
-        "Bars are the days, pale ones may still grow. A tick is the mean of the same weekday in the four weeks before."
+        "Bars are the days, pale ones may still grow. A tick is the mean of the same weekday in the four weeks before, "
+        "where all four are built."
     )
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard.elements import (
-    NONE,
+    UNNAMED,
     Figure,
     count_column,
     figures,
@@ -23,6 +23,7 @@ from cdr_assets.reports.dashboard.elements import (
     plain,
     records,
     share,
+    table,
     time_column,
 )
 from cdr_assets.reports.dashboard.period import Period
@@ -75,7 +76,9 @@ def _ask(in_clear: bool) -> str:
         "Reference of the person (user_ref)",
         key="reference",
         disabled=key is None and not in_clear,
-        help=None if in_clear else "It is hashed before anything is searched, and does not appear in the address.",
+        help="Not a name."
+        if in_clear
+        else "Not a name. It is hashed before anything is searched, and does not appear in the address.",
         on_change=_look_up,
         args=(key,),
     )
@@ -143,8 +146,10 @@ def _whole_hash(given: str) -> str | None:
 def _say_absent() -> None:
     chosen = period()
     st.info(
-        f"This person was in no conference that began from {chosen.first} to {chosen.last}. Choose other days, or "
-        "compare the reference with the one that the conference was given."
+        f"Nobody with this reference was in a conference that began from {chosen.first} to {chosen.last}. Choose other "
+        "days, or compare the reference with the one that the conference was given. People are not searched by their "
+        "name here. The warehouse says who has it, and where: "
+        "`SELECT participant, participant_known_by, conf_num FROM attendance WHERE user_name = '...'`"
     )
 
 
@@ -157,7 +162,8 @@ def _show(participant: str) -> None:
         _say_absent()
         return
     sums = records(found.drop(columns="clients").head(1))[0]
-    st.header(f"Person {plain(participant[:8] if _HASH.fullmatch(participant) else participant)}")
+    short = plain(participant[:8] if _HASH.fullmatch(participant) else participant)
+    st.header(UNNAMED if sums["known_by_nothing"] else f"Person {short}")
     if sums["known_by_name"]:
         st.caption("Known by a name alone, which tells people apart only within one conference.")
     figures(
@@ -182,16 +188,14 @@ def _conferences(found: pd.DataFrame, sums: Mapping[str, Any]) -> None:
     if sums["all_conferences"] > len(found):
         st.caption(f"The newest {len(found)} of {number(sums['all_conferences'])}. Choose fewer days to see others.")
     chosen = period()
-    table = found[list(_COLUMNS)].astype(_FLOATS)
+    shown = found[list(_COLUMNS)].astype(_FLOATS)
     links = [
         None if is_missing(each) else link("conferences", conf_num=each, **{"from": chosen.first, "to": chosen.last})
         for each in found["conf_num"]
     ]
-    table.insert(2, "page", links)
-    st.dataframe(
-        table,
-        hide_index=True,
-        placeholder=NONE,
+    shown.insert(2, "page", links)
+    table(
+        shown,
         column_config={
             "first_connect_dt": time_column("Came, UTC"),
             "conf_num": "Conference",
@@ -216,10 +220,8 @@ def _clients(counts: Iterable[Mapping[str, Any]]) -> None:
     if clients.empty:
         st.caption("The client of no connection is known.")
         return
-    st.dataframe(
+    table(
         clients.sort_values(["value", "key"], ascending=[False, True]),
-        hide_index=True,
-        placeholder=NONE,
         column_config={"key": "Client", "value": count_column("Conferences")},
     )
 
@@ -249,9 +251,7 @@ def _connections(participant: str, days: Period) -> None:
             "Rated": rated["rated"],
         }
     )
-    st.dataframe(
+    table(
         quality,
-        hide_index=True,
-        placeholder=NONE,
         column_config={"Rated": count_column("Rated", help="Connections that EnableX rated.")},
     )

@@ -13,6 +13,7 @@ from cdr_assets.reports.dashboard.elements import (
     number,
     say_nothing_is_built,
     share,
+    table,
 )
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.state import period, rows
@@ -107,7 +108,7 @@ def _clients(chosen: Period) -> None:
             f"{number(hidden['connections'].sum())} of all {number(found['connections'].sum())} connections. "
             "The files have them."
         )
-    downloads(lambda: _worst_first(found), f"clients_{chosen.first}_{chosen.last}")
+    downloads(lambda: _worst_first(found), "clients", chosen)
 
 
 def _table(shown: pd.DataFrame, part: str) -> None:
@@ -117,9 +118,8 @@ def _table(shown: pd.DataFrame, part: str) -> None:
         for media in ("video", "audio")
     }
     percent = {name: shown[name] * 100 for name in ("short_rate", "rejoin_rate", "drops", *media)}
-    st.dataframe(
+    table(
         shown.assign(part=shown["part"].fillna(UNKNOWN).map(cut), **percent),
-        hide_index=True,
         column_order=["part", "connections", "short_rate", "rejoin_rate", "drops", *media],
         column_config={
             "part": st.column_config.TextColumn(part),

@@ -18,6 +18,7 @@ from cdr_assets.reports.dashboard.elements import (
     number,
     say_nothing_is_built,
     share,
+    table,
 )
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import RATE, settings
@@ -59,9 +60,8 @@ def _rooms(chosen: Period) -> None:
     )
     steps = rows("room_minutes", chosen, rooms=_keys(found["room_id"]), step_days=chosen.step_days)
     shown = found.merge(steps, on="room_id", how="left")
-    st.dataframe(
+    table(
         shown.assign(room_id=_named(shown["room_id"], NO_ROOM)),
-        hide_index=True,
         column_order=[
             "room_id",
             "participant_minutes",
@@ -118,9 +118,8 @@ def _owners(chosen: Period) -> None:
     shown = shown.assign(
         owner_ref=_named(shown["owner_ref"], UNALLOCATED), billing_code=_named(shown["billing_code"], NO_CODE)
     )
-    st.dataframe(
+    table(
         _in_red(shown),
-        hide_index=True,
         column_order=[
             "owner_ref",
             "billing_code",
@@ -216,4 +215,4 @@ def _say_what_is_cut(shown: int, total: int, what: str) -> None:
 def _downloads(name: str, chosen: Period, read: Callable[[Callable[..., pd.DataFrame]], pd.DataFrame]) -> None:
     # The files are made in another thread than the page.
     source = exports().query
-    downloads(lambda: read(source), f"{name}_{chosen.first}_{chosen.last}")
+    downloads(lambda: read(source), name, chosen)

@@ -10,6 +10,7 @@ WITH attended AS (
         max(last_usage_date) AS last_date,
         coalesce(map_entries(histogram(client)), []) AS clients,
         count_if(participant_known_by = 'user_name') AS known_by_name,
+        count_if(participant_known_by = 'cdr_id') AS known_by_nothing,
         -- One aggregate holds no more rows than are shown, however many there are.
         max_by(
             {
