@@ -204,7 +204,7 @@ _CODES = ("result", "error_code", "request_id")
 _MAX_CODE = 80
 _RECORD_KEYS = frozenset({"cdr_id", "trans_date"})
 """With one of these an object is a record, whatever else it has."""
-_NOTHING = (None, "", False, 0, "0", "false", "False", [], {})
+_NOTHING: tuple[object, ...] = (None, "", False, 0, "0", "false", "False", [], {})
 _MORE = re.compile(
     r"(has_?)?(more|next)(_?(page|token|url|link|cursor|records))*|(is_?)?(truncated|partial|incomplete)", re.IGNORECASE
 )
