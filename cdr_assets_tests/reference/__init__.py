@@ -36,7 +36,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 def near(record: Record, text: str | None) -> datetime | None:
-    """A time of the record; None if its clock was wrong: half a year or more from the record's date."""
+    """A time of the record; None if its clock was wrong: more than half a year from the record's date."""
     when, dated = moment(text), moment(record["trans_date"])
     return when if when and dated and abs(when - dated) <= HALF_A_YEAR else None
 

@@ -4,9 +4,10 @@
 --     2026-03-14    2026-03-14T15:30    2026-03-14T15:30:00    2026-03-14T15:30:00.123
 -- with a space for the T, in small letters, and with a Z or an offset behind the clock time, after a space or not: +05,
 -- +0530, +05:30 or +05:30:00. Without an offset it is UTC. Casts alone would do less: one to TIMESTAMP drops an offset and
--- what else it does not know, and one to TIMESTAMPTZ reads a time without an offset in the session's own zone.
+-- what else it does not know, and one to TIMESTAMPTZ reads a time without an offset in the session's own zone. Years before
+-- Christ and after 9999 are for near_trans_date; a trans_date with one is quarantined before it lands.
 CREATE OR REPLACE TEMP MACRO utc(given) AS CASE
-    WHEN given LIKE '____-__-__T__:__:__.___Z' AND given > '0001' AND given NOT LIKE '% %' THEN try_cast(given AS TIMESTAMP)
+    WHEN given LIKE '____-__-__T__:__:__.___Z' AND given NOT LIKE '% %' THEN try_cast(given AS TIMESTAMP)
     WHEN regexp_full_match(given, '\s*\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?[Zz])?)?\s*')
         THEN try_cast(rtrim(upper(given), 'Z ') AS TIMESTAMP)
     WHEN regexp_full_match(
