@@ -18,8 +18,8 @@ END;
 -- A time of a record, whose clock may be wrong: NULL if it lies more than half a year from the record's own trans_date, or
 -- where readers of the tables cannot hold it. So no connection is longer than a year.
 CREATE OR REPLACE TEMP MACRO near_trans_date(moment, trans_date) AS CASE
-    WHEN moment BETWEEN greatest(trans_date - INTERVAL 183 DAY, TIMESTAMP '0001-01-01')
-        AND least(trans_date + INTERVAL 183 DAY, TIMESTAMP '9999-12-31 23:59:59.999999')
+    WHEN abs(epoch_us(moment) - epoch_us(trans_date)) <= 183 * 86_400_000_000
+        AND moment BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'
         THEN moment
 END;
 
