@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from dagster import RunsFilter
 
-from cdr_assets.days import DAY, days_between, end_of
+from cdr_assets.days import DAY, days_between, end_of, utc_now
 from cdr_assets.pipeline import scheduling
 from cdr_assets.pipeline.events import ASKED_AT
 from cdr_assets.pipeline.live_run import (
@@ -90,6 +90,9 @@ def known_runs(instance: dg.DagsterInstance, now: datetime, enablex: EnableXReso
     for record in instance.get_run_records(remembered, ascending=True):
         run = record.dagster_run
         when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
+        if when > utc_now():
+            # A clock that was wrong told it. It says nothing of what can be done now.
+            continue
         if run.tags.get(BAD_ROOMS_TAG):
             # All its days are done but for one table, which waits for people.
             continue
@@ -245,6 +248,7 @@ def responses(instance: dg.DagsterInstance, days: Collection[date]) -> dict[date
         # Day by day, since the many responses of one would crowd out the few of another.
         wanted = dg.AssetRecordsFilter(dg.AssetKey(PERIOD_CDR), asset_partitions=[day.isoformat()])
         records = instance.fetch_materializations(wanted, limit=scheduling.MAX_UNCHANGED_RESPONSES).records
+        records = [record for record in records if _asked_at(record) <= utc_now()]
         asked = [_asked_at(record) for record in records]
         since_closing = [record for record, when in zip(records, asked, strict=True) if when >= end_of(day)]
         if since_closing:

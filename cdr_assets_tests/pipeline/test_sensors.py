@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from dagster._core.test_utils import freeze_time
 
 from cdr_assets.days import DAY, days_between, midnight
 from cdr_assets.landing.zone import LandingZone
@@ -349,6 +350,16 @@ def test_a_rebuild_waits_for_failed_rebuilds_alone_until_one_succeeds(
 def drop_exports(location: Location) -> None:
     """Deletes the copies of a table, so that its days are to be built again."""
     shutil.rmtree(location.data_dir / "published" / "room_usage")
+
+
+def test_a_failure_that_a_wrong_clock_dates_in_the_future_holds_nothing_back(
+    scripted_days: Callable[[int], Location], script: Script
+) -> None:
+    location = scripted_days(2)
+    script.answers_with(before(2), HTML)
+    with freeze_time(datetime.now(timezone.utc) + timedelta(days=2)):
+        assert not location.run(before(2)).success
+    assert before(2) in [day for run in requested(location, "closed_days") for day in run]
 
 
 def test_a_day_that_fails_is_overdue_until_it_is_there(
