@@ -23,7 +23,7 @@ from cdr_assets.warehouse.people import PeopleInExports
 from cdr_assets.warehouse.rooms import BadRooms, NoRooms
 from cdr_assets.warehouse.summary import Summary, summaries
 from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table, read_sql
-from cdr_assets.warehouse.tables import CHECK_FINDINGS, DAILY_TABLES, EXPORTED_TABLES, TABLES, tables_below
+from cdr_assets.warehouse.tables import BUILD_LOG, CHECK_FINDINGS, DAILY_TABLES, EXPORTED_TABLES, TABLES, tables_below
 
 SHORT_PATIENCE_S = 2.0
 """How long a sensor waits for the warehouse. It comes again."""
@@ -111,7 +111,9 @@ class Warehouse:
     def _prepare(self, connection: Connection) -> None:
         has_new_tables = schema.prepare(connection)
         has_former_log = self._forget_former_log(connection)
-        if has_new_tables or has_former_log or not self._log_copy.is_current or self._log_copy.is_too_long:
+        has_removed_copies = self._remove_copies_in_clear(connection)
+        is_current = self._log_copy.is_current and not self._log_copy.is_too_long
+        if has_new_tables or has_former_log or has_removed_copies or not is_current:
             self._log_copy.rewrite(build_log.entries(connection))
 
     def _forget_former_log(self, connection: Connection) -> bool:
@@ -122,6 +124,18 @@ class Warehouse:
         for folder in folders:
             shutil.rmtree(folder)
         return bool(folders)
+
+    def _remove_copies_in_clear(self, connection: Connection) -> bool:
+        """Removes the exports from when people were shown in clear, if they no longer are.
+
+        Days that are partitions are built again. Of others, from before the start date, nothing would replace them.
+        """
+        in_clear = [] if self._people.in_clear else run(connection, BUILD_LOG.sql("in_clear"))
+        for row in in_clear:
+            self._exports.delete(f"{row['asset']}/{row['usage_date']}.parquet")
+        if in_clear:
+            run(connection, BUILD_LOG.sql("delete_in_clear"))
+        return bool(in_clear)
 
     def build_days(
         self,

@@ -11,9 +11,9 @@ from cdr_assets.warehouse.table import read_sql
 AGENTS_AT_ONCE = 10_000
 
 PRODUCTS = re.compile(
-    r"Android|Brave|Chrome( Mobile( WebView| iOS)?)?|Chromium|DuckDuckGo Mobile|Edge( Mobile)?|Electron|Firefox( Mobile| iOS)?"
-    r"|Google|HeadlessChrome|IE|MiuiBrowser|Mobile Safari( UI/WKWebView)?|Opera( Mini| Mobile)?|Python Requests|Safari"
-    r"|Samsung Internet|UC Browser|Vivaldi|Yandex Browser|okhttp"
+    r"Android|Brave|Chrome( Mobile( WebView| iOS)?)?|Chromium|DuckDuckGo Mobile|Edge( Mobile)?|Electron"
+    r"|Firefox( Mobile| iOS)?|Google|HeadlessChrome|IE|MiuiBrowser|Mobile Safari( UI/WKWebView)?|Opera( Mini| Mobile)?"
+    r"|Python Requests|Safari|Samsung Internet|UC Browser|Vivaldi|Yandex Browser|okhttp"
 )
 """The browsers and apps that are named, as ua-parser names them. The name of any other can be that of a person."""
 

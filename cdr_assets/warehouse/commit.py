@@ -72,7 +72,8 @@ class Changes:
                 continue
             self.forget([CHECK_FINDINGS], [day])
             if run(self._connection, CHECK_FINDINGS.sql("of_day"), usage_date=day):
-                self._write(CHECK_FINDINGS, {day: BuiltFrom("", "")}, self._export(CHECK_FINDINGS, [day]))
+                source = BuiltFrom("", self._people.version)
+                self._write(CHECK_FINDINGS, {day: source}, self._export(CHECK_FINDINGS, [day]))
             else:
                 self._emptied.append(exports.name_of(CHECK_FINDINGS, day))
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -279,6 +279,18 @@ def test_exports_show_people_only_while_somebody_chose_it(tmp_path: Path) -> Non
         for name in WITH_PEOPLE - {"record_changes", "owner_usage"}:
             in_file, in_table = exported(tmp_path / "published", name), read(tmp_path / "cdr.duckdb", name)
             assert (in_order(in_file) == in_order(in_table)) is in_clear, name
+
+
+def test_copies_in_clear_of_days_that_nobody_builds_again_go_with_the_setting(tmp_path: Path) -> None:
+    records = [call("1", "X", ref=REF) | {"sip": BOTH}]
+    build(Warehouse(tmp_path / "cdr.duckdb", people_in_clear=True), DAY, [land(tmp_path, "1", records)])
+    assert "sample" in exported(tmp_path / "published", "check_findings")[0]
+    next_day = DAY + timedelta(days=1)
+    later = [{**call("2", "Y"), "trans_date": f"{next_day}T10:00:00Z"}]
+    build(Warehouse(tmp_path / "cdr.duckdb"), next_day, [land(tmp_path, "2", later)])
+    left = [exported(tmp_path / "published", name) for name in WITH_PEOPLE | {"check_findings"}]
+    assert not any(row["usage_date"] == DAY for rows in left for row in rows)
+    assert {row["usage_date"] for row in exported(tmp_path / "published", "room_usage")} == {DAY, next_day}
 
 
 # The key
