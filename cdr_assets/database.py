@@ -27,6 +27,9 @@ MEMORY_LIMIT = "200MB"
 """DuckDB spills to disk beyond this. It is enough for a day of five million records with as many rooms as conferences;
 twice as much is no faster."""
 
+MORE_MEMORY = "2GB"
+"""For what does not fit and cannot be spilled: to read one record of 8 MiB takes up to 400 MB."""
+
 STORAGE_VERSION = "v1.5.0"
 """Files are written in this format, so that DuckDB 1.5 and every newer version can read them."""
 
@@ -272,6 +275,12 @@ def in_memory(spill: Path) -> Iterator[Connection]:
     """A temporary database in memory. What does not fit goes to the folder `spill`."""
     with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)}) as connection:
         yield connection
+
+
+def use_more_memory(connection: Connection) -> None:
+    """Gives one thread MORE_MEMORY, until the connection is closed."""
+    connection.execute(f"SET memory_limit = '{MORE_MEMORY}'")
+    connection.execute("SET threads = 1")
 
 
 def quoted(text: str) -> str:

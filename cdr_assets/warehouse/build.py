@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
 
-from cdr_assets.database import Connection, run
+import duckdb
+
+from cdr_assets.database import Connection, run, use_more_memory
 from cdr_assets.days import ranges
 from cdr_assets.lake import Lake
 from cdr_assets.places import Places
@@ -201,7 +203,13 @@ class Warehouse:
                 elif day not in read_versions:
                     read_versions[day] = self._landing_version_of_source(connection, table, day)
             built_from = {day: BuiltFrom(read_versions[day], fingerprints[day]) for day in days}
-            rebuilt, blocking = self._replace(connection, table, built_from, inputs)
+            try:
+                rebuilt, blocking = self._replace(connection, table, built_from, inputs)
+            except duckdb.OutOfMemoryException:
+                # The temporary tables of the transaction went with it.
+                inputs.prepared.clear()
+                use_more_memory(connection)
+                rebuilt, blocking = self._replace(connection, table, built_from, inputs)
         below = tables_below(table)
         # Tables below are built after this one, for the same days.
         days_due = ((rebuilt.changed_days if below else frozenset()) | rebuilt.days_due).difference(days)

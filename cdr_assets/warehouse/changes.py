@@ -19,6 +19,9 @@ VERSIONS_AT_ONCE = 5_000
 
 _COLUMNS = ("cdr_ids", "landed_ats", "versions", "fields", "befores", "afters")
 
+MAX_VALUE = 65_536
+"""Letters of a value that are kept. One can be as long as a record."""
+
 SECRET = "token"
 """A field that lets its holder join a call. It never enters the warehouse."""
 
@@ -80,4 +83,4 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode(errors="replace").decode()
+    return text[:MAX_VALUE].encode(errors="replace").decode()

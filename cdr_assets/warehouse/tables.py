@@ -70,8 +70,8 @@ CALL_DETAIL_RECORDS = Table(
         ),
         Check(
             "no_field_was_lost_to_its_type",
-            "Every field fits the type of its column, no length of time is negative or longer than 31 days, and no "
-            "clock time lies more than 183 days from the record's trans_date.",
+            "Every field fits the type of its column and is no longer than 64 KiB, no length of time is negative or "
+            "longer than 31 days, and no clock time lies more than 183 days from the record's trans_date.",
             "The field is NULL in the table and counts as 0; the landing zone still has it. If EnableX changed its "
             "shape, change the column in sql/call_detail_records: the days are rebuilt by themselves.",
         ),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections import defaultdict
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr_assets.database import Connection, WarehouseError, run
+from cdr_assets.enablex.records import MAX_RECORD_BYTES
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.checks import BlockedByCheck, look
@@ -130,6 +132,47 @@ def test_of_a_record_twice_in_one_answer_the_last_one_stays(warehouse: Warehouse
     many = [record(f"cdr-{number}", room={"duration": 1}) for number in range(130_000)]
     build(warehouse, DAY, [land(tmp_path, "1", [many[0] | {"room": {"duration": 9}}, *many])])
     assert_exact(warehouse.places, many)
+
+
+MANY = 300_000
+LARGEST = {
+    "room.room_details": {"room": {"room_details": {f"field{number:06}": [number] for number in range(MANY)}}},
+    "stats_quality": {"stats_quality": {"send": {"video": {"avg_bitrate": [0] * 8 * MANY}, "audio": {}}}},
+    "another": {"another": ["" for _ in range(6 * MANY)]},
+    "user.name": {"user": {"name": "é" * 4 * MANY}},
+}
+
+
+@pytest.mark.parametrize("field", LARGEST)
+@pytest.mark.lake
+def test_a_record_as_large_as_a_valid_one_may_be_costs_no_other_and_its_changes_are_seen(
+    warehouse: Warehouse, tmp_path: Path, field: str
+) -> None:
+    others = [record(str(number), room={"room_id": "r", "duration": 1}) for number in range(100)]
+    first = record("large", call_num="1") | LARGEST[field]
+    later = first | {"call_num": "2"}
+    assert MAX_RECORD_BYTES * 0.7 < len(json.dumps(later)) < MAX_RECORD_BYTES
+    build(warehouse, DAY, [land(tmp_path, "1", [*others, first]), land(tmp_path, "2", [later])])
+    column = {"another": None}.get(field, field.replace("user.", "user_").replace("room.", ""))
+    with warehouse.connect() as connection:
+        assert run(connection, "SELECT count(*) AS records FROM call_detail_records") == [{"records": 101}]
+        (row,) = run(connection, "FROM call_detail_records WHERE cdr_id = 'large'")
+        assert (row["call_num"], row["versions"], row["lost_fields"]) == ("2", 2, column)
+        assert column is None or row[column] is None
+        changes = run(connection, "SELECT field, before, after FROM record_changes")
+        assert changes == [{"field": "call_num", "before": "1", "after": "2"}]
+
+
+def test_a_value_of_64_kib_is_kept_and_a_longer_one_is_said_to_be_lost(warehouse: Warehouse, tmp_path: Path) -> None:
+    kept = record("kept", conf_num="x" * 65_536, price="y" * 65_534)
+    lost = record("lost", conf_num="x" * 65_537, price="y" * 65_535, call_num="1")
+    build(warehouse, DAY, [land(tmp_path, "1", [kept, lost]), land(tmp_path, "2", [lost | {"conf_num": "z" * 70_000}])])
+    with warehouse.connect() as connection:
+        rows = run(connection, "SELECT conf_num, price, lost_fields FROM call_detail_records ORDER BY cdr_id")
+        changes = run(connection, "SELECT before, after FROM record_changes")
+    assert rows[0] == {"conf_num": kept["conf_num"], "price": f'"{kept["price"]}"', "lost_fields": None}
+    assert rows[1] == {"conf_num": None, "price": None, "lost_fields": "conf_num, price"}
+    assert changes == [{"before": "x" * 65_536, "after": "z" * 65_536}]
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0], pytest.param([0, 1, 0], marks=pytest.mark.lake), [1, 0, 1]])

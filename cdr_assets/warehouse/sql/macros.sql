@@ -54,6 +54,10 @@ CREATE OR REPLACE TEMP MACRO sum_of_whole_minutes(total) AS try_cast(coalesce(to
 -- The name of a field whose text did not fit its type, else NULL. An empty text is no value, so nothing is lost with it.
 CREATE OR REPLACE TEMP MACRO lost(name, given, typed) AS CASE WHEN given <> '' AND typed IS NULL THEN name END;
 
+-- A text or JSON value; NULL if it is longer than 64 KiB: 2,048 of them, as many as DuckDB reads at a time, fit in memory.
+CREATE OR REPLACE TEMP MACRO kept(given) AS CASE WHEN strlen(given) <= 65_536 THEN given END;
+CREATE OR REPLACE TEMP MACRO too_long(name, given) AS CASE WHEN strlen(given) > 65_536 THEN name END;
+
 -- One person as one text, which no other person has. In the sum of a day, a name means somebody only within its conference.
 CREATE OR REPLACE TEMP MACRO person(user_ref, user_name, cdr_id) AS
     CASE WHEN user_ref <> '' THEN 'r' || user_ref WHEN user_name <> '' THEN 'n' || user_name ELSE 'c' || cdr_id END;

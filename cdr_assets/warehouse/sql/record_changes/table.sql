@@ -1,5 +1,5 @@
 -- One row per field that a later version of a record changed. Versions that changed no field, such as one with its keys
--- in another order, have none.
+-- in another order, have none. Of a value, the first 65,536 letters are kept.
 CREATE TABLE record_changes (
     usage_date DATE,                         -- UTC day of the record's newest version; the partition
     cdr_id VARCHAR,                          -- identifies the record
