@@ -135,7 +135,7 @@ def test_of_a_record_twice_in_one_answer_the_last_one_stays(warehouse: Warehouse
 
 
 MANY = 300_000
-LARGEST = {
+LARGEST: dict[str, Record] = {
     "room.room_details": {"room": {"room_details": {f"field{number:06}": [number] for number in range(MANY)}}},
     "stats_quality": {"stats_quality": {"send": {"video": {"avg_bitrate": [0] * 8 * MANY}, "audio": {}}}},
     "another": {"another": ["" for _ in range(6 * MANY)]},
