@@ -37,7 +37,7 @@ INVENTED = {"CDR_SANDBOX": "http://127.0.0.1:9/video/v2", "ENABLEX_BASE_URL": "h
 ACCOUNT = {"ENABLEX_APP_ID": "app-id", "ENABLEX_APP_KEY": "app-key"}
 SANDBOX_DATA = Path("sandbox-data", "cdr")
 SANDBOX_HOME = Path("sandbox-data", "dagster")
-PATIENCE_S = 180
+PATIENCE_S = 900
 
 
 @pytest.fixture(autouse=True)

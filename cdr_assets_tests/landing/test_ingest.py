@@ -314,7 +314,7 @@ def in_round(place: Place, number: int) -> LandingZone:
 
 def claim_in_rounds(place: Place, app_id: str, together: Barrier, claimed: Connection) -> None:
     for number in range(ROUNDS):
-        together.wait(timeout=30)
+        together.wait(timeout=900)
         with suppress(OtherAccount):
             in_round(place, number).claim(app_id)
             claimed.send(number)

@@ -46,7 +46,7 @@ from cdr_assets_tests.warehouse.landed import packed
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + timedelta(days=1)
-PATIENCE_S = 60
+PATIENCE_S = 900
 ASSETS = ("period_cdr", *TABLES)
 BY_NAME = {table.name: table for table in DAILY_TABLES}
 HTML = answer(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"})

@@ -15,7 +15,7 @@ from cdr_assets.pipeline.build_days import DAYS_AT_ONCE, RECORDS_AT_ONCE, DayOut
 
 FIRST = date(2026, 11, 1)
 WEEK = days_between(FIRST, date(2026, 11, 7))
-PATIENCE_S = 20
+PATIENCE_S = 900
 
 
 def fetch(day: date) -> str:

@@ -35,7 +35,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]
 SENSORS = ("closed_days", "settling_days", "landed_days")
 DAYS = 3
-DEADLINE_S = 150
+DEADLINE_S = 900
 
 
 @cache

@@ -30,7 +30,7 @@ from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, plain_environment, record
 
-PATIENCE_S = 60
+PATIENCE_S = 900
 BIN = Path(sys.executable).parent
 LAUNCH = [sys.executable, "-c", "from cdr_assets.cli import main; main()", "launch"]
 EVERY_ASSET = 'key:"period_cdr"+'

@@ -17,7 +17,7 @@ from cdr_assets_tests.holding import QUEUES, WRITES, held
 from cdr_assets_tests.location import Location, Script, record
 
 DAY = date(2026, 11, 2)
-PATIENCE_S = 30
+PATIENCE_S = 900
 
 
 @pytest.mark.parametrize("how", [WRITES, QUEUES])

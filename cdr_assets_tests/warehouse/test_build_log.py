@@ -32,7 +32,7 @@ from cdr_assets_tests.warehouse.landed import Landed, build, land
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + ONE_DAY
-PATIENCE_S = 60
+PATIENCE_S = 900
 
 
 def call(cdr_id: str, day: date, seconds: object = 60, **fields: object) -> Record:
