@@ -127,14 +127,16 @@ def serve(host: str, port: int) -> None:
             f"{' and '.join(missing)} are not set, and a service needs an account. "
             "To run it on invented calls: cdr-assets sandbox -- cdr-assets serve"
         )
-    if not is_free(host, port):
-        raise click.ClickException(f"{host}:{port} cannot be opened for the UI: choose another with --host or --port")
     environment = ready_environment(os.environ)
     home = Path(environment["DAGSTER_HOME"])
     environment.setdefault("CDR_UI_URL", f"http://localhost:{port}")
     # The C library gives each thread an arena of its own otherwise, and keeps what it freed there.
     environment.setdefault("MALLOC_ARENA_MAX", "2")
     with _only_one(environment), tempfile.TemporaryDirectory(prefix="cdr-assets-") as folder:
+        if not is_free(host, port):
+            raise click.ClickException(
+                f"{host}:{port} cannot be opened for the UI: choose another with --host or --port"
+            )
         _say_where(environment, _where(environment), environment["CDR_UI_URL"])
         try:
             _serve(environment, home, Path(folder) / "code.sock", host, port)
