@@ -59,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("questions")
     last_month = month_before(TODAY)
     days = sorted(
-        {*days_between(last_month.last - DAY * 2, last_month.last), *days_between(TODAY - DAY * 3, YESTERDAY)}
+        {*days_between(last_month.last - DAY * 2, last_month.last), *days_between(TODAY - DAY * 6, YESTERDAY)}
     )
     sandbox = Settings(connections=60, start=days[0])
     build(folder, {day: records_of_day(sandbox, day) for day in days})

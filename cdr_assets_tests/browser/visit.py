@@ -22,7 +22,7 @@ from cdr_assets_tests.location import plain_environment
 __all__ = ["Visit", "free_port", "running"]
 
 COMMAND = [sys.executable, "-c", "from cdr_assets.cli import main; main()"]
-PATIENCE_S = 900
+PATIENCE_S = 300
 LOCAL = ("data:", "blob:")
 
 
