@@ -28,6 +28,7 @@ def tick(location: Location, sensor: str, now: datetime | None = None, cursor: s
         definitions=location.definitions,
         resources={
             **(location.definitions.resources or {}),
+            **location.resources(now),
             "clock": FrozenClock(moment=(now or datetime.now(timezone.utc)).isoformat()),
         },
         cursor=cursor,

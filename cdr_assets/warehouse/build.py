@@ -131,10 +131,15 @@ class Warehouse:
         """Removes the exports from when people were shown in clear, if they no longer are.
 
         Days that are partitions are built again. Of others, from before the start date, nothing would replace them.
+        Findings are exported again.
         """
         in_clear = [] if self._people.in_clear else run(connection, BUILD_LOG.sql("in_clear"))
+        if findings := {row["usage_date"] for row in in_clear if row["asset"] == CHECK_FINDINGS.name}:
+            with self._committing(connection) as changes:
+                changes.export_findings(findings, findings)
         for row in in_clear:
-            self._exports.delete(f"{row['asset']}/{row['usage_date']}.parquet")
+            if row["asset"] != CHECK_FINDINGS.name:
+                self._exports.delete(f"{row['asset']}/{row['usage_date']}.parquet")
         if in_clear:
             run(connection, BUILD_LOG.sql("delete_in_clear"))
         return bool(in_clear)

@@ -576,7 +576,7 @@ def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int
     assert requested(location, "settling_days", late) == [[before(3)], [yesterday()]]
     (request,) = tick(location, "closed_days", late).run_requests
     assert launch(location, "closed_days", request, late).success
-    assert skipped(location, "closed_days", noon()).startswith(f"days to {yesterday()} are complete")
+    assert skipped(location, "closed_days", late).startswith(f"days to {yesterday()} are complete")
 
 
 @pytest.mark.lake

@@ -288,8 +288,11 @@ def test_copies_in_clear_of_days_that_nobody_builds_again_go_with_the_setting(tm
     next_day = DAY + timedelta(days=1)
     later = [{**call("2", "Y"), "trans_date": f"{next_day}T10:00:00Z"}]
     build(Warehouse(tmp_path / "cdr.duckdb"), next_day, [land(tmp_path, "2", later)])
-    left = [exported(tmp_path / "published", name) for name in WITH_PEOPLE | {"check_findings"}]
+    left = [exported(tmp_path / "published", name) for name in WITH_PEOPLE]
     assert not any(row["usage_date"] == DAY for rows in left for row in rows)
+    (finding,) = exported(tmp_path / "published", "check_findings")
+    assert finding["usage_date"] == DAY
+    assert "sample" not in finding
     assert {row["usage_date"] for row in exported(tmp_path / "published", "room_usage")} == {DAY, next_day}
 
 
