@@ -41,7 +41,7 @@ def replace_partition(connection: Connection, table: Table, days: Sequence[date]
 
 def replace_conferences(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
     """Computes the rows of every conference that has a record on the days, over all the conference's days."""
-    reach = _find_conferences(connection, table, days)
+    reach = _find_conferences(connection, days)
     run(connection, _DELETE_CONFERENCES.format(table=table.name), **reach)
     for part in run(connection, read_sql("conferences/slices"), **reach):
         _find_people(connection, reach, part)
@@ -51,10 +51,10 @@ def replace_conferences(connection: Connection, table: Table, days: Sequence[dat
     return Rebuilt(frozenset({*days, *days_between(reach["first_date"], reach["last_date"])}))
 
 
-def _find_conferences(connection: Connection, table: Table, days: Sequence[date]) -> dict[str, date]:
+def _find_conferences(connection: Connection, days: Sequence[date]) -> dict[str, date]:
     """Makes the temporary tables of the conferences that the days touch. Returns the first and last of their days."""
     span = _span(days)
-    run(connection, read_sql("conferences/touched_conferences"), conference_table=table.name, **span)
+    run(connection, read_sql("conferences/touched_conferences"), **span)
     (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
     run(connection, read_sql("conferences/conference_days"), **reach)
     return reach

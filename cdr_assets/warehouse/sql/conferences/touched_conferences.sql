@@ -1,10 +1,14 @@
--- The conferences that have a record on the days from $first_date to $last_date, now or when the table that is built was last
+-- The conferences that have a record on the days from $first_date to $last_date, now or when a table of conferences was last
 -- built, each with the days over which its rows must be replaced. Records without conf_num are gathered day by day. Reads
 -- only rows within 7 days of the days, so its cost does not grow with history.
 CREATE OR REPLACE TEMP TABLE touched_conferences AS
 WITH known AS (
     SELECT DISTINCT app_id, conf_num, usage_date, last_usage_date
-    FROM query_table($conference_table)
+    FROM (
+        SELECT app_id, conf_num, usage_date, last_usage_date FROM conference_usage
+        UNION ALL
+        SELECT app_id, conf_num, usage_date, last_usage_date FROM attendance
+    )
     WHERE usage_date <= $last_date + 7
       AND last_usage_date >= $first_date - 7
 ),
