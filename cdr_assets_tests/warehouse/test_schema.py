@@ -221,5 +221,5 @@ def test_a_new_parser_of_agents_names_them_again_as_a_build_from_scratch_does(
     (about,) = tmp_path.glob("ua_parser_builtins-*.dist-info/METADATA")
     about.write_text(re.sub(r"^Version: .*", "Version: 999999", about.read_text(), flags=re.MULTILINE))
     for each in (tmp_path / patterns.name).glob("*.py"):
-        each.write_text(each.read_text().replace("Mobile Safari", "Pocket Safari"))
-    assert package.run(BUILD, str(DAY), str(file), *folders) == [[False, *["Pocket Safari 17 on iOS 17"] * 3]] * 2
+        each.write_text(each.read_text().replace("Mobile Safari", "Vivaldi"))
+    assert package.run(BUILD, str(DAY), str(file), *folders) == [[False, *["Vivaldi 17 on iOS 17"] * 3]] * 2
