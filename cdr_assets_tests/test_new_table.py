@@ -199,7 +199,11 @@ CHANGES: dict[str, tuple[tuple[str, str, str], list[str]]] = {
         ["room_usage"],
     ),
     "the statement that types records": (
-        ("warehouse/sql/call_detail_records/insert.sql", "    user_role,\n", "    upper(user_role) AS user_role,\n"),
+        (
+            "warehouse/sql/call_detail_records/insert.sql",
+            "kept(user_role) AS user_role",
+            "upper(kept(user_role)) AS user_role",
+        ),
         [*TABLES],
     ),
     "a statement that two tables share": (
