@@ -28,7 +28,8 @@ def tick(location: Location, sensor: str, now: datetime | None = None, cursor: s
         definitions=location.definitions,
         resources={
             **(location.definitions.resources or {}),
-            **location.resources(now),
+            # A request that was sent later than now would be that of a wrong clock.
+            **location.resources(max(now, datetime.now(timezone.utc)) if now else None),
             "clock": FrozenClock(moment=(now or datetime.now(timezone.utc)).isoformat()),
         },
         cursor=cursor,

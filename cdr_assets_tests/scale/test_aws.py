@@ -38,8 +38,8 @@ def test_a_profile_opens_the_bucket_and_the_lake(
     storage.write("name", "text")
     assert storage.read("name") == "text"
     with Warehouse(on_lake(tmp_path, postgres, bucket)).connect() as connection:
-        connection.execute("INSERT INTO clients VALUES ('agent', 'client')")
-        assert connection.execute("FROM clients").fetchall() == [("agent", "client")]
+        connection.execute("INSERT INTO clients VALUES ('agent', 'client', 'code')")
+        assert connection.execute("FROM clients").fetchall() == [("agent", "client", "code")]
 
 
 @pytest.mark.usefixtures("profile")
