@@ -63,8 +63,8 @@ class Batch:
     has_no_list: bool = False
     """The answer reported success without a list of records. This batch is then the only one, and it is empty."""
     signs_of_more: tuple[str, ...] = ()
-    """How the answer says that it lacks records, in words without a value of its own. This batch is then the last one,
-    and it is empty."""
+    """How the answer says that it lacks records. It quotes numbers alone. This batch is then the last one, and it is
+    empty."""
 
 
 class _Id:

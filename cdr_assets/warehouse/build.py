@@ -211,6 +211,8 @@ class Warehouse:
             try:
                 rebuilt, blocking = self._replace(connection, table, built_from, inputs)
             except duckdb.OutOfMemoryException:
+                # The temporary tables of the transaction went with it.
+                inputs.prepared.clear()
                 use_more_memory(connection)
                 rebuilt, blocking = self._replace(connection, table, built_from, inputs)
         below = tables_below(table)

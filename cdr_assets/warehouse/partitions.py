@@ -41,7 +41,7 @@ def replace_partition(connection: Connection, table: Table, days: Sequence[date]
 
 def replace_conferences(connection: Connection, table: Table, days: Sequence[date], inputs: Inputs) -> Rebuilt:
     """Computes the rows of every conference that has a record on the days, over all the conference's days."""
-    reach = _find_conferences(connection, days)
+    reach = _find_conferences(connection, days, inputs)
     run(connection, _DELETE_CONFERENCES.format(table=table.name), **reach)
     for part in run(connection, read_sql("conferences/slices"), **reach):
         _find_people(connection, reach, part)
@@ -51,13 +51,15 @@ def replace_conferences(connection: Connection, table: Table, days: Sequence[dat
     return Rebuilt(frozenset({*days, *days_between(reach["first_date"], reach["last_date"])}))
 
 
-def _find_conferences(connection: Connection, days: Sequence[date]) -> dict[str, date]:
+def _find_conferences(connection: Connection, days: Sequence[date], inputs: Inputs) -> dict[str, date]:
     """Makes the temporary tables of the conferences that the days touch. Returns the first and last of their days."""
     span = _span(days)
-    run(connection, read_sql("conferences/touched_conferences"), **span)
-    (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
-    run(connection, read_sql("conferences/conference_days"), **reach)
-    return reach
+    if inputs.prepared.get("conferences") != span:
+        run(connection, read_sql("conferences/touched_conferences"), **span)
+        (reach,) = run(connection, read_sql("conferences/touched_days"), **span)
+        run(connection, read_sql("conferences/conference_days"), **reach)
+        inputs.prepared.update(conferences=span, reach=reach)
+    return dict(inputs.prepared["reach"])
 
 
 def _find_people(connection: Connection, reach: dict[str, date], part: dict[str, int]) -> None:

@@ -18,7 +18,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, cached_property
 from importlib import metadata
@@ -146,6 +146,8 @@ class Inputs:
 
     landed: LandedFiles
     facts: Facts
+    prepared: dict[str, Any] = field(default_factory=dict)
+    """Which temporary tables, that several tables of the days read, are there, and what they hold."""
 
 
 Build = Callable[[Connection, "Table", Sequence[date], Inputs], Rebuilt]

@@ -3,7 +3,7 @@ CREATE TABLE connection_quality (
     usage_date DATE,                         -- UTC day of the record; the partition
     cdr_id VARCHAR,                          -- record
     app_id VARCHAR,                          -- EnableX project; NULL gathers records that name none
-    client VARCHAR,                          -- browser or app ("other app" if it is not a well-known one) and operating system; NULL if neither is known
+    client VARCHAR,                          -- well-known browser or app, else "other app", and system; NULL if neither is known
     direction VARCHAR,                       -- send or receive, as seen by the user
     media VARCHAR,                           -- video, audio or sharing
     avg_bitrate DECIMAL(18,3),               -- average bitrate, as EnableX gives it; the API does not document the unit
