@@ -12,7 +12,10 @@ CREATE OR REPLACE TEMP MACRO utc(given) AS CASE
         THEN try_cast(rtrim(upper(given), 'Z ') AS TIMESTAMP)
     WHEN regexp_full_match(
         given, '\s*\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)? ?[+-]([01]\d|2[0-3])(:?[0-5]\d|:[0-5]\d:[0-5]\d)?\s*'
-    ) THEN make_timestamp(epoch_us(try_cast(regexp_replace(upper(trim(given)), ' ([+-])', '\1') AS TIMESTAMPTZ)))
+    -- DuckDB 1.5 reads no offset behind a space, nor behind a clock time without seconds.
+    ) THEN make_timestamp(epoch_us(try_cast(regexp_replace(
+        regexp_replace(upper(trim(given)), ' ([+-])', '\1'), '([T ]\d\d:\d\d)([+-])', '\1:00\2'
+    ) AS TIMESTAMPTZ)))
 END;
 
 -- A time of a record, whose clock may be wrong: NULL if it lies more than half a year from the record's own trans_date, or
