@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import duckdb
 
 from cdr_assets.database import run
 from cdr_assets.places import Places
+from cdr_assets.warehouse.people import IDS, is_id, people_key
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import DAILY_TABLES
 from cdr_assets.warehouse.tables import TABLES as BY_PARTITION
@@ -41,8 +43,15 @@ def assert_exports_are_the_tables(where: Places) -> None:
             files = exports.files(table.name)
             assert [file.name for file in files if not file.name.endswith(".parquet")] == []
             in_files = run(connection, f"FROM '{exports.place(table.name)}/*.parquet'") if files else []
-            in_table = run(connection, f"FROM {table.name}")
+            in_table = [_shown(row, where) for row in run(connection, f"FROM {table.name}")]
             assert in_order(without_people(table, in_files)) == in_order(without_people(table, in_table)), table.name
+
+
+def _shown(row: Row, where: Places) -> Row:
+    """The row with the texts by which the exports replace ids that are none."""
+    told = {name: value for name, value in row.items() if name in IDS and value and not is_id(value)}
+    key = people_key(where.storage) if told else ""
+    return row | {name: hashlib.sha256(f"{key}:id:{value}".encode()).hexdigest()[:32] for name, value in told.items()}
 
 
 def without_people(table: Table, rows: Iterable[Row]) -> list[Row]:

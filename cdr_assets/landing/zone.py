@@ -211,8 +211,8 @@ class LandingZone:
     def _largest_request(self) -> int:
         listed = self._listed()
         landed = [LandedFile.of(file) for files in listed.values() for file in _records(files.values())]
-        asked = self._texts({day: files[_ASKED] for day, files in listed.items() if _ASKED in files})
-        noted = (_request_and_time(text)[0] for text in asked.values())
+        notes = [file for files in listed.values() for name, file in files.items() if name in (_ASKED, _LOADED)]
+        noted = (_number((text or "").partition(" ")[0]) for text in self.storage.texts(notes))
         return max([0, *(file.request for file in landed if file), *noted])
 
     def lock(self, day: date) -> AbstractContextManager[object]:

@@ -23,6 +23,7 @@ from cdr_assets.days import days_in, describe_days
 from cdr_assets.pipeline.answer_checks import INGEST_CHECKS, NO_DAY_IS_OVERDUE, ROUTES_AGREE
 from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.warehouse.checks import SAMPLE_ROWS, SAMPLE_TEXT_LENGTH, KeptFinding, kept_findings
+from cdr_assets.warehouse.people import IDS, is_id
 from cdr_assets.warehouse.table import Check
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, DAILY_TABLES
 
@@ -194,15 +195,20 @@ def _sample(findings: Sequence[KeptFinding]) -> Iterator[dict[str, Any]]:
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
-    """Rows as a table in the Dagster UI, each cell as text: rows of several kinds share the table."""
+    """Rows as a table in the Dagster UI, each cell as text: rows of several kinds share the table.
+
+    What stands for an id, and is none, is not shown: it can name somebody.
+    """
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     return dg.MetadataValue.table(
-        [dg.TableRecord({name: _cell(row.get(name)) for name in names}) for row in rows],
+        [dg.TableRecord({name: _cell(name, row.get(name)) for name in names}) for row in rows],
         schema=dg.TableSchema([dg.TableColumn(name) for name in names]),
     )
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     text = "" if value is None else str(value)
+    if text and name in IDS and not is_id(text):
+        return "not shown: no id"
     return "".join(character if character.isprintable() else " " for character in text)[:SAMPLE_TEXT_LENGTH]

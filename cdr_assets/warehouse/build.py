@@ -268,8 +268,7 @@ class Warehouse:
         Raises BadRooms if that cannot be known.
         """
         facts = table.version_of_facts(self._facts, day) if table.version_of_facts else ""
-        people = self._people.version if table.has_sql("export") else ""
-        return "-".join(filter(None, (table.fingerprint, facts, people)))
+        return "-".join(filter(None, (table.fingerprint, facts, self._people.version)))
 
     def _can_be_built(self, table: Table) -> bool:
         try:

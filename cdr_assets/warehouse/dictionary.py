@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import cache
 
 from cdr_assets.storage import Storage
+from cdr_assets.warehouse.people import IDS
 from cdr_assets.warehouse.table import Table
 from cdr_assets.warehouse.tables import EXPORTED_TABLES
 
@@ -23,13 +24,17 @@ SELECT room_id, sum(participant_minutes) FROM 'room_usage/*.parquet' GROUP BY ro
 ```
 
 What names a person is left out, or hashed with a secret key, unless the operator chose `CDR_EXPORT_PEOPLE=clear`.
+A value of {ids} is shown if it has the shape of an id: up to 64 letters, digits, dots,
+hyphens and underscores. Any other is hashed, the same in every table. So an account whose ids are names in this
+shape (`JaneDoe`) shows them here.
 """
 
 
 @cache
 def dictionary() -> str:
     """The dictionary as Markdown."""
-    return "\n".join([_HEAD, *(_section(table) for table in EXPORTED_TABLES)])
+    ids = ", ".join(f"`{name}`" for name in IDS)
+    return "\n".join([_HEAD.format(ids=ids), *(_section(table) for table in EXPORTED_TABLES)])
 
 
 def write_dictionary(storage: Storage) -> None:

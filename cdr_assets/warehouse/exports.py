@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from cdr_assets.database import Connection, WarehouseError, run
 from cdr_assets.storage import Storage, make_readable_folder
-from cdr_assets.warehouse.people import PeopleInExports, project_id
+from cdr_assets.warehouse.people import IDS, PeopleInExports, project_id
 from cdr_assets.warehouse.table import Table
 
 _FINISHED = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
@@ -98,15 +98,18 @@ class Export:
 def write_export(connection: Connection, storage: Storage, table: Table, day: date, people: PeopleInExports) -> Export:
     """Writes the partition as the connection's transaction sees it, not yet in its place.
 
-    A table with people has a statement `export`, by which they are hashed.
+    A table with people has a statement `export`, by which they are hashed. What stands for an id in any table, and is
+    none, is hashed, too.
     """
     unfinished = storage.scratch / table.name / f"{day}.{os.getpid()}"
     make_readable_folder(unfinished.parent)
     try:
-        if table.has_sql("export") and not people.in_clear:
-            rows = table.query("export")
-        else:
-            rows = f"SELECT * FROM {table.name} WHERE usage_date = $usage_date"
+        rows = f"SELECT * FROM {table.name} WHERE usage_date = $usage_date"
+        if not people.in_clear:
+            rows = table.query("export") if table.has_sql("export") else rows
+            ids = (column.name for column in table.exported_columns if column.name in IDS)
+            if shown := ", ".join(f"shown_id($key, {name}) AS {name}" for name in ids):
+                rows = f"SELECT * REPLACE ({shown}) FROM ({rows})"
         secret = {"key": people.key} if "$key" in rows else {}
         run(
             connection,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,10 @@ from cdr_assets.database import WarehouseError
 from cdr_assets.storage import Storage
 
 KEY = "people.key"
+
+IDS = ("cdr_id", "app_id", "conf_num", "room_id", "parent_partner_id")
+"""The columns that hold ids. An account can put names and addresses there."""
+_ID = re.compile("[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class PeopleInExports:
         except WarehouseError:
             # No export has this version, so the days are due, and building them says what is wrong with the key.
             return "unknown"
+
+
+def is_id(text: str) -> bool:
+    """Whether the text has the shape of an id, as the macro of this name says."""
+    return bool(_ID.fullmatch(text))
 
 
 def people_key(storage: Storage) -> str:

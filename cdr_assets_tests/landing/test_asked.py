@@ -190,6 +190,8 @@ def test_requests_go_on_above_every_number_of_a_restored_zone(
     fetch(restored, record("a", name="newest"))
     assert [file.request for file in restored.files(DAY)] == [1, 2, 4]
     assert restored.next_request() == 5
+    put(zone, f"landing/usage_date={DAY}/.loaded", b"7")
+    assert place.zone(clock).next_request() == 8
 
 
 def test_the_note_is_readable_by_its_owner_alone_and_the_version_of_the_day_is_without_it(tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ def owner_usage(records: Iterable[Row], rooms: Sequence[Row]) -> list[Row]:
             "billing_code": billing_code,
             "owner_is_in_rooms": owner_ref is not None
             and any(room["owner_ref"] == owner_ref and is_valid_on(room, day) for room in rooms),
+            "billing_code_is_in_rooms": billing_code is not None
+            and any(room["billing_code"] == billing_code and is_valid_on(room, day) for room in rooms),
             "conferences": distinct(own, "conf_num"),
             "rooms": distinct(own, "room_id"),
             "participants": count_people(own),

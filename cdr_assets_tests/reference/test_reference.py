@@ -260,18 +260,26 @@ def test_owner_usage() -> None:
     ]
     found = {
         columns(
-            row, "usage_date", "owner_ref", "billing_code", "owner_is_in_rooms", "connections", "conferences", "rooms"
+            row,
+            "usage_date",
+            "owner_ref",
+            "billing_code",
+            "owner_is_in_rooms",
+            "billing_code_is_in_rooms",
+            "connections",
+            "conferences",
+            "rooms",
         )
         for row in tables.owner_usage(records, rooms)
     }
     assert found == {
-        (DAY, "own", "code", False, 1, 1, 1),
-        (DAY, "own", "c", False, 1, 1, 1),
-        (DAY, "csv", "c", True, 2, 2, 1),
-        (DAY, None, None, False, 1, 1, 0),
-        (DAY, "7", None, False, 1, 1, 1),
-        (NEXT_DAY, None, None, False, 1, 1, 1),
-        (DAY - timedelta(days=9), "past", "p", True, 1, 1, 1),
+        (DAY, "own", "code", False, False, 1, 1, 1),
+        (DAY, "own", "c", False, True, 1, 1, 1),
+        (DAY, "csv", "c", True, True, 2, 2, 1),
+        (DAY, None, None, False, False, 1, 1, 0),
+        (DAY, "7", None, False, False, 1, 1, 1),
+        (NEXT_DAY, None, None, False, False, 1, 1, 1),
+        (DAY - timedelta(days=9), "past", "p", True, True, 1, 1, 1),
     }
     (whole, *_) = tables.owner_usage(records, [])
     assert columns(whole, "participants", "participant_minutes", "billable_minutes") == (1, "1.000", 1)

@@ -19,7 +19,7 @@ from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.storage import Folder, ReadableFolder
 from cdr_assets.warehouse.build import Warehouse
 from cdr_assets.warehouse.exports import write_export
-from cdr_assets.warehouse.people import PeopleInExports, people_key
+from cdr_assets.warehouse.people import IDS, PeopleInExports, is_id, people_key
 from cdr_assets.warehouse.rooms import RoomsFile
 from cdr_assets.warehouse.table import Facts
 from cdr_assets.warehouse.tables import DAILY_TABLES, RECORD_CHANGES, TABLES
@@ -31,6 +31,7 @@ DAY = date(2026, 11, 2)
 REF, BOTH, NAME = "ref-of-somebody", "Svetlana Bothnames", "Nameonly Person"
 CONFERENCE = "Appointment of Svetlana"
 PEOPLE = (REF, BOTH, NAME)
+NAMES = {table.name for table in DAILY_TABLES}
 
 
 def call(cdr_id: str, conf_num: str | None, **user: str) -> Record:
@@ -168,6 +169,57 @@ def test_an_exported_change_says_no_more_than_that_a_field_changed_if_it_can_nam
         assert (found[number]["field"], (found[number]["before"], found[number]["after"])) == (name, shown), field
 
 
+@pytest.mark.parametrize(
+    ("text", "is_shown"),
+    [
+        ("507f1f77bcf86cd799439011", True),
+        ("a_b-c.1", True),
+        ("a" * 64, True),
+        ("a" * 65, False),
+        ("Bob Miller", False),
+        ("bob@example.com", False),
+        ("sip:bob", False),
+        ("+4930123456", False),
+        ("Zoë", False),
+        ("bob\n", False),
+        ("b\0b", False),
+    ],
+)
+def test_only_what_has_the_shape_of_an_id_is_shown_for_one_and_all_tables_show_the_same(
+    tmp_path: Path, text: str, is_shown: bool
+) -> None:
+    record = call("1", text) | {"cdr_id": text, "app_id": text, "parent_partner_id": text}
+    record["room"] |= {"room_id": text, "room_details": {"settings": {"billing_code": text}}}
+    record["user"] = {"role": text}
+    record["stats_quality"] = {"send": {"video": {"avg_quality": "Good"}}}
+    warehouse = Warehouse(tmp_path / "cdr.duckdb")
+    build(warehouse, DAY, [land(tmp_path, "1", [record]), land(tmp_path, "2", [{**record, "sip": "true"}])])
+    shown, tables = set(), set()
+    for table in (table for table in TABLES if table.exported):
+        for row in exported(tmp_path / "published", table.name):
+            found = {name: row[name] for name in (*IDS, "billing_code") if name in row}
+            shown |= {*found.values()}
+            tables |= {table.name} if found else set()
+            assert row.get("user_role") in (None, "other")
+    assert len(tables) == len(DAILY_TABLES)
+    assert len(shown) == 1
+    assert (shown == {text}) == is_shown == is_id(text)
+
+
+def test_a_billing_code_of_the_file_of_rooms_is_shown_however_it_is_written(tmp_path: Path) -> None:
+    rooms = tmp_path / "rooms.csv"
+    rooms.write_text("room_id,room_name,owner_ref,billing_code,valid_from,valid_to\nr,,,Cost centre 7/1,,\n")
+    warehouse = Warehouse(tmp_path / "cdr.duckdb", facts=Facts(RoomsFile(rooms), is_provisional=lambda day: False))
+    other = call("2", "X")
+    other["room"]["room_details"] = {"settings": {"billing_code": "Bob Miller"}}
+    build(warehouse, DAY, [land(tmp_path, "1", [call("1", "X"), other])])
+    found = {row["billing_code"]: row["participant_minutes"] for row in exported(tmp_path / "published", "owner_usage")}
+    assert found.pop("Cost centre 7/1") == 1
+    ((hashed, minutes),) = found.items()
+    assert re.fullmatch("[0-9a-f]{32}", hashed)
+    assert minutes == 2
+
+
 def test_an_exported_finding_has_no_sample_and_no_note(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "cdr.duckdb")
     build(warehouse, DAY, [land(tmp_path, "1", [call("1", "X", ref=REF) | {"sip": BOTH}])])
@@ -241,9 +293,6 @@ def test_the_key_decides_the_hashes_and_stays_the_same(tmp_path: Path) -> None:
     assert hashes("other") == first, "who restores a data folder has the same people"
 
 
-WITH_PEOPLE = {"call_detail_records", "record_changes", "conference_usage", "attendance", "owner_usage"}
-
-
 def not_built(warehouse: Warehouse) -> set[str]:
     """The tables that are due to be built again on the day."""
     return {name for name, days in warehouse.built_partitions().items() if DAY not in days}
@@ -254,14 +303,14 @@ def build_what_is_due(warehouse: Warehouse, file: Path) -> None:
         list(warehouse.build_days(connection, [DAY], DAILY_TABLES, Landed({DAY: [file]}), skip_current=True))
 
 
-def test_with_another_key_the_exports_with_people_are_written_again(tmp_path: Path) -> None:
+def test_with_another_key_the_exports_are_written_again(tmp_path: Path) -> None:
     file = land(tmp_path, "1", CALLS)
     build(Warehouse(tmp_path / "cdr.duckdb"), DAY, [file])
     former = {row["participant"] for row in exported(tmp_path / "published", "attendance")}
     assert not_built(Warehouse(tmp_path / "cdr.duckdb")) == set()
     (tmp_path / "people.key").unlink()
     warehouse = Warehouse(tmp_path / "cdr.duckdb")
-    assert not_built(warehouse) == WITH_PEOPLE
+    assert not_built(warehouse) == NAMES
     build_what_is_due(warehouse, file)
     assert not_built(warehouse) == set()
     found = {row["participant"] for row in exported(tmp_path / "published", "attendance")}
@@ -273,10 +322,10 @@ def test_exports_show_people_only_while_somebody_chose_it(tmp_path: Path) -> Non
     file = land(tmp_path, "1", CALLS)
     for in_clear in (False, True, False):
         warehouse = Warehouse(tmp_path / "cdr.duckdb", people_in_clear=in_clear)
-        assert not_built(warehouse) >= WITH_PEOPLE
+        assert not_built(warehouse) == NAMES
         build_what_is_due(warehouse, file)
         assert not_built(warehouse) == set()
-        for name in WITH_PEOPLE - {"record_changes", "owner_usage"}:
+        for name in ("call_detail_records", "conference_usage", "attendance"):
             in_file, in_table = exported(tmp_path / "published", name), read(tmp_path / "cdr.duckdb", name)
             assert (in_order(in_file) == in_order(in_table)) is in_clear, name
 
@@ -288,12 +337,11 @@ def test_copies_in_clear_of_days_that_nobody_builds_again_go_with_the_setting(tm
     next_day = DAY + timedelta(days=1)
     later = [{**call("2", "Y"), "trans_date": f"{next_day}T10:00:00Z"}]
     build(Warehouse(tmp_path / "cdr.duckdb"), next_day, [land(tmp_path, "2", later)])
-    left = [exported(tmp_path / "published", name) for name in WITH_PEOPLE]
+    left = [exported(tmp_path / "published", name) for name in NAMES]
     assert not any(row["usage_date"] == DAY for rows in left for row in rows)
     (finding,) = exported(tmp_path / "published", "check_findings")
     assert finding["usage_date"] == DAY
     assert "sample" not in finding
-    assert {row["usage_date"] for row in exported(tmp_path / "published", "room_usage")} == {DAY, next_day}
 
 
 # The key
@@ -311,7 +359,7 @@ def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> 
     assert people_key(Folder(tmp_path / "other")) != key
 
 
-def test_a_table_without_people_needs_no_key(tmp_path: Path) -> None:
+def test_a_warehouse_without_days_needs_no_key(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "cdr.duckdb")
     with warehouse.connect():
         pass

@@ -82,6 +82,18 @@ CREATE OR REPLACE TEMP MACRO hashed_participant(key, app_id, conf_num, person) A
     END
 )[:32];
 
+-- Whether a text has the shape of an id. People write names and addresses wherever a text can stand, ids included.
+CREATE OR REPLACE TEMP MACRO is_id(given) AS regexp_full_match(given, '[A-Za-z0-9._-]{1,64}');
+
+-- What has no such shape, as text that says nothing without the key. It is the same in every table.
+CREATE OR REPLACE TEMP MACRO shown_id(key, given) AS
+    CASE WHEN is_id(given) OR given = '' THEN given ELSE sha256(key || ':id:' || given)[:32] END;
+
+CREATE OR REPLACE TEMP MACRO shown_role(user_role) AS CASE
+    WHEN lower(user_role) IN ('', 'moderator', 'participant', 'viewer', 'audience') THEN user_role
+    WHEN user_role IS NOT NULL THEN 'other'
+END;
+
 -- What a field of a record, as EnableX names it, has for a value; NULL if that can name somebody.
 CREATE OR REPLACE TEMP MACRO kind_of_field(field) AS CASE
     WHEN field IN ('conf_num', 'app_id', 'room.room_id') THEN 'id'
@@ -98,12 +110,14 @@ END;
 
 -- A field's value where it is what the field should have, else NULL: people write names and addresses into any field. A
 -- number is one of up to 31 days in seconds: more digits can be somebody's telephone.
-CREATE OR REPLACE TEMP MACRO shown_value(field, given) AS CASE WHEN regexp_full_match(given, CASE kind_of_field(field)
-    WHEN 'id' THEN '[A-Za-z0-9._-]{1,64}'
-    WHEN 'flag' THEN '(?i)true|false|yes|no|0|1'
-    WHEN 'time' THEN '\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)? ?(Z|[+-]\d\d(:?\d\d)?)?'
-    WHEN 'number' THEN '-?\d{1,7}(\.\d{1,9})?'
-END) THEN given END;
+CREATE OR REPLACE TEMP MACRO shown_value(field, given) AS CASE WHEN CASE kind_of_field(field)
+    WHEN 'id' THEN is_id(given)
+    WHEN 'flag' THEN regexp_full_match(given, '(?i)true|false|yes|no|0|1')
+    WHEN 'time' THEN regexp_full_match(
+        given, '\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)? ?(Z|[+-]\d\d(:?\d\d)?)?'
+    )
+    WHEN 'number' THEN regexp_full_match(given, '-?\d{1,7}(\.\d{1,9})?')
+END THEN given END;
 
 -- The name of a field, or of the known object that it lies in.
 CREATE OR REPLACE TEMP MACRO shown_field(field) AS CASE

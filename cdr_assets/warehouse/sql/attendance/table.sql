@@ -11,7 +11,7 @@ CREATE TABLE attendance (
     participant_known_by VARCHAR,            -- which of the three it is
     user_name VARCHAR,                       -- name shown in the call (the least, if records disagree)
     user_role VARCHAR,                       -- moderator if ever, else the least of the roles
-    client VARCHAR,                          -- browser or app and operating system (the least, if there are several)
+    client VARCHAR,                          -- well-known browser or app, else "other app", and system (the least, if several)
     connections BIGINT,                      -- records
     rejoins BIGINT,                          -- returns after an absence
     first_connect_dt TIMESTAMP,              -- first entry, UTC

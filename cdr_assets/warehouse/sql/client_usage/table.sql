@@ -3,7 +3,7 @@
 CREATE TABLE client_usage (
     usage_date DATE,                         -- UTC day of the records; the partition
     app_id VARCHAR,                          -- EnableX project; NULL gathers records that name none
-    client VARCHAR,                          -- browser or app and operating system; NULL gathers those that are not known
+    client VARCHAR,                          -- well-known browser or app, else "other app", and system; NULL gathers unknown ones
     connections BIGINT,                      -- records
     short_connections BIGINT,                -- records of less than 10 seconds
     participant_minutes DECIMAL(18,3),       -- minutes: sum of room_duration_s / 60

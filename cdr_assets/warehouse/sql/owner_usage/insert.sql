@@ -11,7 +11,9 @@ WITH records AS (
     WHERE usage_date BETWEEN $first_date AND $last_date
 ),
 
-owners_in_rooms AS (SELECT DISTINCT usage_date, owner_ref FROM rooms_of_days WHERE owner_ref IS NOT NULL)
+owners_in_rooms AS (SELECT DISTINCT usage_date, owner_ref FROM rooms_of_days WHERE owner_ref IS NOT NULL),
+
+codes_in_rooms AS (SELECT DISTINCT usage_date, billing_code FROM rooms_of_days WHERE billing_code IS NOT NULL)
 
 SELECT
     usage_date,
@@ -19,6 +21,7 @@ SELECT
     owner_ref,
     billing_code,
     owners_in_rooms.owner_ref IS NOT NULL AS owner_is_in_rooms,
+    codes_in_rooms.billing_code IS NOT NULL AS billing_code_is_in_rooms,
     count(*) AS connections,
     count(DISTINCT nullif(conf_num, '')) AS conferences,
     count(DISTINCT nullif(records.room_id, '')) AS rooms,
@@ -29,4 +32,5 @@ SELECT
     sum_of_minutes(sum(published_minutes)) AS published_minutes
 FROM records
 LEFT JOIN owners_in_rooms USING (usage_date, owner_ref)
+LEFT JOIN codes_in_rooms USING (usage_date, billing_code)
 GROUP BY ALL;

@@ -6,6 +6,7 @@ CREATE TABLE owner_usage (
     owner_ref VARCHAR,                       -- owner of the room; NULL if nobody is known
     billing_code VARCHAR,                    -- billing code of the room; NULL if none is known
     owner_is_in_rooms BOOLEAN,               -- whether the file of rooms names the owner on that day
+    billing_code_is_in_rooms BOOLEAN,        -- whether the file of rooms names the billing code on that day
     connections BIGINT,                      -- records
     conferences BIGINT,                      -- distinct conf_num
     rooms BIGINT,                            -- distinct room_id

@@ -1,6 +1,5 @@
 -- It has the values that are times, numbers, flags or ids where a field should have them; of others it only says that
--- they changed. An account that uses names as ids of rooms or conferences sees them here. The name of an unknown
--- field can be text that somebody typed.
+-- they changed. The name of an unknown field can be text that somebody typed.
 SELECT
     * REPLACE (
         shown_field(field) AS field,  -- "another" for a field that is not known

@@ -7,7 +7,7 @@ FROM (
         SELECT DISTINCT conf_num
         FROM call_detail_records
         WHERE usage_date = $usage_date
-          AND conf_num <> ''
+          AND is_id(conf_num)  -- anything else can name somebody, and would stand in an address
     )
     ORDER BY random()
     LIMIT $sample

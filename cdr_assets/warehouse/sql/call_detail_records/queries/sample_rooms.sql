@@ -4,7 +4,7 @@ FROM (
     SELECT room_id, count(*) AS connections
     FROM call_detail_records
     WHERE usage_date = $usage_date
-      AND room_id <> ''
+      AND is_id(room_id)  -- anything else can name somebody, and would stand in an address
     GROUP BY room_id
     ORDER BY connections DESC, room_id
     LIMIT $sample
