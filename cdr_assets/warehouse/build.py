@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -26,6 +27,8 @@ from cdr_assets.warehouse.rooms import BadRooms, NoRooms
 from cdr_assets.warehouse.summary import Summary, summaries
 from cdr_assets.warehouse.table import Check, Facts, Inputs, LandedFiles, Rebuilt, Table, read_sql
 from cdr_assets.warehouse.tables import BUILD_LOG, CHECK_FINDINGS, DAILY_TABLES, EXPORTED_TABLES, TABLES, tables_below
+
+_log = logging.getLogger(__name__)
 
 SHORT_PATIENCE_S = 2.0
 """How long a sensor waits for the warehouse. It comes again."""
@@ -141,6 +144,7 @@ class Warehouse:
             if row["asset"] != CHECK_FINDINGS.name:
                 self._exports.delete(f"{row['asset']}/{row['usage_date']}.parquet")
         if in_clear:
+            _log.warning("%d files that showed people in clear are removed or replaced", len(in_clear))
             run(connection, BUILD_LOG.sql("delete_in_clear"))
         return bool(in_clear)
 

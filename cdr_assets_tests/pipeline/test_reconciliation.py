@@ -117,12 +117,12 @@ def test_records_that_only_a_route_has_are_shown_and_land_in_the_same_runs_table
 
 
 @pytest.mark.lake
-def test_a_conference_number_with_a_nul_is_compared(sampling: Location, script: Script) -> None:
-    early, late = record("early", DAY, conf_num="a\0b"), record("late", DAY, conf_num="a\0b")
-    script.holds(DAY, early)
-    room_answers(script, early)
-    script.answers["/cdr/conf/a%00b"] = holding(early, late)
-    assert differences(sampling.run(DAY)) == [["conf", "a b", "late", "only in the route's answer"]]
+@pytest.mark.parametrize("text", ["a\0b", "Bob Miller"])
+def test_rooms_and_conferences_without_an_id_are_not_sampled(sampling: Location, script: Script, text: str) -> None:
+    odd = record("odd", DAY, conf_num=text)
+    script.holds(DAY, odd | {"room": odd["room"] | {"room_id": text}})
+    assert red(sampling.run(DAY)) == []
+    assert script.paths == [f"/cdr/period/{DAY}/{DAY}"]
 
 
 def test_a_routes_records_of_another_day_land_there_and_that_day_is_rebuilt(sampling: Location, script: Script) -> None:

@@ -1,5 +1,4 @@
 -- The records of some conferences of the day, which are picked at random.
--- By a join, since DuckLake cannot look for a given text that has a NUL.
 SELECT conf_num AS subject, cdr_id, room_duration_s
 FROM (
     SELECT conf_num
