@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cdr_assets.definitions import code_location
 from cdr_assets.sandbox.server import Faults, Sandbox, serve
@@ -17,6 +18,10 @@ from cdr_assets_tests.scale import BUCKET, ON_LAKE, POSTGRES, WITHOUT_SERVERS
 
 SCALE_TESTS = Path(__file__).with_name("scale")
 ON_SERVERS = {"postgres", "bucket"}
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:

@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cdr_assets_tests import PATIENCE_S
+
 SECONDS_BETWEEN_BYTES = 0.02
 
 Talk = Callable[[socket.socket], None]
@@ -60,7 +62,7 @@ def talking(talk: Talk) -> Iterator[RawServer]:
             listening.shutdown(socket.SHUT_RDWR)
             accepting.join()
             for thread in threads:
-                thread.join(5)
+                thread.join(PATIENCE_S)
             assert not any(thread.is_alive() for thread in threads), "a connection was left open"
 
 

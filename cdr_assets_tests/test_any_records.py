@@ -313,7 +313,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Warehouse
 
 @pytest.mark.lake
 @given(elements=answers())
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 def test_any_answer_ends_in_rows_lost_fields_and_quarantine_that_add_up(
     opened: tuple[Warehouse, Connection], elements: list[str]
 ) -> None:

@@ -28,7 +28,7 @@ from urllib3 import Retry
 
 from cdr_assets import cli, instance, processes
 from cdr_assets.sandbox import demo
-from cdr_assets_tests import MEASURED
+from cdr_assets_tests import MEASURED, PATIENCE_S
 from cdr_assets_tests.location import plain_environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,6 @@ INVENTED = {"CDR_SANDBOX": "http://127.0.0.1:9/video/v2", "ENABLEX_BASE_URL": "h
 ACCOUNT = {"ENABLEX_APP_ID": "app-id", "ENABLEX_APP_KEY": "app-key"}
 SANDBOX_DATA = Path("sandbox-data", "cdr")
 SANDBOX_HOME = Path("sandbox-data", "dagster")
-PATIENCE_S = 900
 
 
 @pytest.fixture(autouse=True)
@@ -505,10 +504,10 @@ def test_without_credentials_dev_says_that_it_runs_on_the_sandbox_and_finds_a_fr
     start: Start, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        if cli.is_free("127.0.0.1", cli.UI_PORT):
-            stack.enter_context(socket.create_server(("127.0.0.1", cli.UI_PORT)))
-        process = start(*COMMAND, "dev", CDR_START_DATE=str(yesterday()))
-        url = line_with(process, "Port 3000 is taken").rpartition(" ")[2]
+        taken = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        dev_there = f"from cdr_assets import cli; cli.UI_PORT = {taken}; cli.main()"
+        process = start(sys.executable, "-c", dev_there, "dev", CDR_START_DATE=str(yesterday()))
+        url = line_with(process, f"Port {taken} is taken").rpartition(" ")[2]
         said = line_with(process, "On the sandbox")
         assert "ENABLEX_APP_ID and ENABLEX_APP_KEY are not set" in said
         dashboard = line_with(process, "Dashboard: ").rpartition(" ")[2]

@@ -30,6 +30,7 @@ from cdr_assets.landing.zone import LandingZone
 from cdr_assets.sandbox.calls import records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve
 from cdr_assets.warehouse.build import Warehouse
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.expected import TABLES, assert_exact, in_order, read, without_times
 from cdr_assets_tests.location import SETTINGS, Locate, Script, plain_environment, record
 from cdr_assets_tests.reference import Record
@@ -39,7 +40,6 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 EVERY_ASSET = 'key:"period_cdr"+'
 MATERIALIZE = [str(BIN / "dagster"), "asset", "materialize", "-m", "cdr_assets.definitions", "--select", EVERY_ASSET]
-PATIENCE = 120
 
 
 def days(first: date, count: int) -> list[date]:
@@ -94,7 +94,7 @@ class Command:
 
     def said(self) -> str:
         """Its whole output, once it has ended; fails unless it ended well."""
-        said, _ = self.process.communicate(timeout=PATIENCE)
+        said, _ = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == 0, said
         return said
 
@@ -105,7 +105,7 @@ class Command:
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate(timeout=PATIENCE)
+        self.process.communicate(timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_many_processes_write_their_days_at_once(forking: Any, sandbox: Sandbox,
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(PATIENCE)
+        writer.join(PATIENCE_S)
     assert [writer.exitcode for writer in writers] == [0] * count
     assert_exact(tmp_path / "cdr.duckdb", true_records(*span))
     assert temporary_files(tmp_path) == []
@@ -233,7 +233,7 @@ def test_many_processes_write_one_day_at_once(forking: Any, sandbox: Sandbox, tm
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(PATIENCE)
+        writer.join(PATIENCE_S)
     assert [writer.exitcode for writer in writers] == [0] * count
     assert_exact(tmp_path / "cdr.duckdb", true_records(DAY))
     assert temporary_files(tmp_path) == []
@@ -277,7 +277,7 @@ def test_a_run_killed_at_any_step_leaves_whole_partitions_and_the_next_run_mends
         return process, steps
 
     def ends(processes: Iterable[tuple[Any, Any]]) -> list[int]:
-        return [process.join(PATIENCE) or process.exitcode for process, _ in processes]
+        return [process.join(PATIENCE_S) or process.exitcode for process, _ in processes]
 
     whole = shutil.copytree(before.data_dir, tmp_path / "whole")
     process, steps = start(whole)
@@ -349,7 +349,7 @@ def test_a_killed_command_leaves_nothing_that_the_next_run_minds(
         if isinstance(moment, str):
             command.wait_for(moment)
         else:
-            assert moment.wait(PATIENCE)
+            assert moment.wait(PATIENCE_S)
         command.kill()
         assert command.process.returncode == -signal.SIGKILL
 

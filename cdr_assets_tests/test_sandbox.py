@@ -19,7 +19,7 @@ from cdr_assets.sandbox import calls
 from cdr_assets.sandbox.app import Faults
 from cdr_assets.sandbox.calls import Record, Settings, records_of_day
 from cdr_assets.sandbox.server import Sandbox, serve, ticking
-from cdr_assets_tests import MEASURED
+from cdr_assets_tests import MEASURED, PATIENCE_S
 
 SETTINGS = Settings(start=date(2026, 10, 1))
 DAY = date(2026, 11, 3)
@@ -28,7 +28,7 @@ MODULE = [sys.executable, "-m", "cdr_assets.sandbox"]
 
 
 def get(sandbox: Sandbox, path: str) -> requests.Response:
-    return requests.get(sandbox.base_url + path, auth=(sandbox.app_id, sandbox.app_key), timeout=900)
+    return requests.get(sandbox.base_url + path, auth=(sandbox.app_id, sandbox.app_key), timeout=PATIENCE_S)
 
 
 def cdrs(sandbox: Sandbox, path: str) -> list[Record]:
@@ -181,7 +181,7 @@ def test_both_shapes_tell_of_the_same_calls() -> None:
     "credentials", [None, ("sandbox-app-id", "wrong"), ("wrong", "sandbox-app-key"), ("", "")], ids=str
 )
 def test_wrong_credentials_are_refused(shared: Sandbox, path: str, credentials: tuple[str, str] | None) -> None:
-    answer = requests.get(shared.base_url + path, auth=credentials, timeout=900)
+    answer = requests.get(shared.base_url + path, auth=credentials, timeout=PATIENCE_S)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic")
     assert "cdr" not in answer.json()
@@ -213,7 +213,7 @@ def test_a_request_that_cannot_be_answered_is_explained(shared: Sandbox, path: s
 
 def test_other_methods_are_refused(shared: Sandbox) -> None:
     url = f"{shared.base_url}/cdr/period/{DAY}/{DAY}"
-    answer = requests.post(url, auth=(shared.app_id, shared.app_key), timeout=900)
+    answer = requests.post(url, auth=(shared.app_id, shared.app_key), timeout=PATIENCE_S)
     assert (answer.status_code, answer.json()["error_code"]) == (405, "METHOD_NOT_ALLOWED")
 
 
@@ -229,8 +229,8 @@ def test_errors_come_in_the_envelope_of_the_settings(sandbox: Sandbox) -> None:
 def test_own_credentials_count(sandbox: Sandbox) -> None:
     sandbox.settings = Settings(app_id="ours", app_key="a:b")
     url = f"{sandbox.base_url}/cdr/period/{DAY}/{DAY}"
-    assert requests.get(url, auth=("ours", "a:b"), timeout=900).json()["cdr"][0]["app_id"] == "ours"
-    assert requests.get(url, auth=("sandbox-app-id", "sandbox-app-key"), timeout=900).status_code == 401
+    assert requests.get(url, auth=("ours", "a:b"), timeout=PATIENCE_S).json()["cdr"][0]["app_id"] == "ours"
+    assert requests.get(url, auth=("sandbox-app-id", "sandbox-app-key"), timeout=PATIENCE_S).status_code == 401
 
 
 # The clock
@@ -369,7 +369,9 @@ def test_an_error_can_come_under_a_good_status(sandbox: Sandbox) -> None:
 def test_as_many_answers_break_off_as_asked(sandbox: Sandbox) -> None:
     sandbox.faults = Faults(cut_times=2)
     for path in (f"/cdr/period/{DAY}/{DAY}", "/cdr/period/2026-09-01/2026-09-01"):
-        answer = requests.get(sandbox.base_url + path, auth=(sandbox.app_id, sandbox.app_key), timeout=900, stream=True)
+        answer = requests.get(
+            sandbox.base_url + path, auth=(sandbox.app_id, sandbox.app_key), timeout=PATIENCE_S, stream=True
+        )
         assert answer.status_code == 200
         received = b""
         with pytest.raises(requests.exceptions.ChunkedEncodingError):  # noqa: PT012
@@ -385,7 +387,7 @@ def test_answers_can_be_slow(sandbox: Sandbox) -> None:
     assert get(sandbox, f"/cdr/period/{DAY}/{DAY}").elapsed >= timedelta(milliseconds=150)
     sandbox.faults.delay_ms = 60_000
     with pytest.raises(requests.exceptions.ReadTimeout):
-        requests.get(f"{sandbox.base_url}/cdr/conf/x", timeout=0.05)
+        requests.get(f"{sandbox.base_url}/cdr/conf/x", timeout=(PATIENCE_S, 0.05))
 
 
 def test_a_period_can_spill_over_its_bounds(sandbox: Sandbox) -> None:
@@ -428,7 +430,7 @@ def test_requests_are_counted_with_their_status(sandbox: Sandbox) -> None:
     sandbox.faults.fail_times = 1
     for path in ("/cdr/period/2026-11-03/2026-11-03", "/cdr/period/2026-11-03/2026-11-03", "/cdr/conf/a%20b"):
         get(sandbox, path)
-    requests.get(sandbox.base_url, timeout=900)
+    requests.get(sandbox.base_url, timeout=PATIENCE_S)
     assert sandbox.requests == [
         ("/video/v2/cdr/period/2026-11-03/2026-11-03", 503),
         ("/video/v2/cdr/period/2026-11-03/2026-11-03", 200),
@@ -451,7 +453,7 @@ def test_the_server_is_gone_after_its_context() -> None:
 
 def run(*arguments: str, expect: int = 0) -> str:
     environment = {**os.environ, **MEASURED}
-    done = subprocess.run([*MODULE, *arguments], env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run([*MODULE, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == expect, done.stderr
     return done.stdout + done.stderr
 
@@ -535,7 +537,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     watchdog.cancel()
     stop()
     for process in started:
-        process.communicate(timeout=900)
+        process.communicate(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
@@ -555,7 +557,7 @@ def test_a_signal_reaches_the_command_and_its_orderly_end_counts(
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal_number)
     assert process.stdout.readline() == "down\n"
-    assert process.wait(10) == 5
+    assert process.wait(PATIENCE_S) == 5
 
 
 def test_a_command_killed_by_a_signal_gives_128_and_its_number(start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -563,7 +565,7 @@ def test_a_command_killed_by_a_signal_gives_128_and_its_number(start: Callable[.
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
 
 
 def test_processes_that_the_command_started_get_the_signal_too(start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -572,7 +574,7 @@ def test_processes_that_the_command_started_get_the_signal_too(start: Callable[.
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
     # The end of the output comes when the last process that holds it is gone.
-    assert process.communicate(timeout=900)[0] == ""
+    assert process.communicate(timeout=PATIENCE_S)[0] == ""
 
 
 def test_without_a_command_it_says_where_it_is_and_runs_until_interrupted(
@@ -584,7 +586,7 @@ def test_without_a_command_it_says_where_it_is_and_runs_until_interrupted(
     assert ready == "sandbox is ready"
     variables = dict(variable.split("=") for variable in export.split())
     credentials = variables["ENABLEX_APP_ID"], variables["ENABLEX_APP_KEY"]
-    answer = requests.get(f"{variables['ENABLEX_BASE_URL']}/cdr/conf/x", auth=credentials, timeout=900)
+    answer = requests.get(f"{variables['ENABLEX_BASE_URL']}/cdr/conf/x", auth=credentials, timeout=PATIENCE_S)
     assert answer.status_code == 404
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_S) == 0

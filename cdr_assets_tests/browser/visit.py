@@ -16,13 +16,12 @@ import requests
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Response, expect
 
 from cdr_assets.cli import free_port
-from cdr_assets_tests import MEASURED
+from cdr_assets_tests import MEASURED, PATIENCE_S
 from cdr_assets_tests.location import plain_environment
 
 __all__ = ["Visit", "free_port", "running"]
 
 COMMAND = [sys.executable, "-c", "from cdr_assets.cli import main; main()"]
-PATIENCE_S = 300
 LOCAL = ("data:", "blob:")
 
 

@@ -84,7 +84,7 @@ def answer_texts(draw: st.DrawFn) -> tuple[list[tuple[date, dict[str, Any], byte
     return expected, bom + spaced(b"{" + inside + b"}")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(answer_texts(), st.data())
 def test_what_comes_out_is_what_went_in(
     drawn: tuple[list[tuple[date, dict[str, Any], bytes]], bytes], data: st.DataObject
@@ -102,7 +102,7 @@ def test_what_comes_out_is_what_went_in(
     assert days == by_day
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(valid_records, min_size=1, max_size=5), st.integers(0, 4), st.sampled_from([1, 20, 1 << 20]))
 def test_one_bad_record_costs_no_other(valid: list[dict[str, Any]], place: int, batch_bytes: int) -> None:
     elements = [json.dumps(fields).encode() for fields in valid]
@@ -114,7 +114,7 @@ def test_one_bad_record_costs_no_other(valid: list[dict[str, Any]], place: int, 
     assert [(each.record, each.usage_date) for each in quarantined] == [(bad, DAY)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.sampled_from([b"", *(bytes([c]) for c in b'{}[],:"\\ \n0aN\xff')]), st.booleans())
 def test_a_damaged_answer_reads_the_same_in_batches_and_chunks_of_any_size(at: int, put: bytes, over: bool) -> None:
     whole = b'{"x":{"cdr":[1]},"cdr":[%b, %b,%b],"t":[{},{}],"result":"0"}' % (

@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -39,6 +38,7 @@ from cdr_assets.enablex.errors import (
     classify_status,
 )
 from cdr_assets.enablex.records import Batch
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.httpserver import Answer, answer, chunked, cut, hang_up, serving, until_closed, zipped
 from cdr_assets_tests.rawserver import saying, talking
 
@@ -405,11 +405,9 @@ def test_a_server_that_stays_silent_is_unavailable(enablex: Callable[..., Enable
 
 def test_no_read_waits_longer_than_the_total_time(enablex: Callable[..., EnableX]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = enablex(f"http://127.0.0.1:{silent.getsockname()[1]}", read_seconds=5, total_seconds=0.05)
-        started = time.monotonic()
+        client = enablex(f"http://127.0.0.1:{silent.getsockname()[1]}", read_seconds=PATIENCE_S, total_seconds=0.05)
         with pytest.raises(Unavailable, match=r"timed out|took longer than the 0\.05 s"):
             received(client.room("1"))
-        assert time.monotonic() - started < 4
 
 
 def test_a_body_that_stalls_is_unavailable(failing: Callable[..., EnableXError]) -> None:
@@ -574,7 +572,7 @@ def test_an_absurd_moment_to_come_back_at_is_none_or_beyond_the_total_time(
     assert "beyond the 3600 s" in str(error) if error.tries == 1 else max(clock.slept) <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(date_pieces, max_size=8), st.lists(date_pieces, max_size=8))
 def test_no_moment_to_come_back_at_is_an_error_of_its_own(value: list[str], now: list[str]) -> None:
     head = f"HTTP/1.1 503 x\r\nDate: {' '.join(now)}\r\nRetry-After: {' '.join(value)}\r\nContent-Length: 0\r\n\r\n"

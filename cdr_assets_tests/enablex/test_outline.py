@@ -71,7 +71,7 @@ def test_an_answer_of_another_shape_is_not_quoted(shape: str) -> None:
     assert [word for word in WORDS if word in said] == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([WHOLE, *SHAPES[:8]]), st.data())
 def test_a_damaged_answer_is_not_quoted(whole: str, data: st.DataObject) -> None:
     body = bytearray(whole.encode())

@@ -64,7 +64,7 @@ secrets = st.text(
 ).filter(lambda secret: " " not in secret)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example(secret=KEY, data=None)
 @example(secret=TOKEN, data=None)
 @example(secret="&amp;&amp;&", data=None)
@@ -81,7 +81,7 @@ def test_a_secret_is_found_in_each_mixture_of_spellings(secret: str, data: st.Da
         assert Redactor([secret])(f"<b>{written}</b> {written}") == f"<b>{REDACTED}</b> {REDACTED}"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(secrets, st.sampled_from(SPELL), st.data())
 def test_the_beginning_of_a_secret_is_found_where_the_text_was_cut(
     secret: str, spell: Callable[[str], str], data: st.DataObject

@@ -21,6 +21,7 @@ import zstandard
 from cdr_assets.enablex.records import Batch, Lines, Quarantined
 from cdr_assets.landing.ingest import Change, IngestResult, commit, ingest, staged_answer
 from cdr_assets.landing.zone import LandingZone, OtherAccount
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.landing.places import Place, content_of, landed_names, name_in, put, remove
 from cdr_assets_tests.reference import Record, utc_day
 from cdr_assets_tests.soak.truth import read_lines
@@ -314,7 +315,7 @@ def in_round(place: Place, number: int) -> LandingZone:
 
 def claim_in_rounds(place: Place, app_id: str, together: Barrier, claimed: Connection) -> None:
     for number in range(ROUNDS):
-        together.wait(timeout=900)
+        together.wait(timeout=PATIENCE_S)
         with suppress(OtherAccount):
             in_round(place, number).claim(app_id)
             claimed.send(number)

@@ -12,10 +12,10 @@ import pytest
 from cdr_assets.database import WarehouseBusy
 from cdr_assets.days import days_between
 from cdr_assets.pipeline.build_days import DAYS_AT_ONCE, RECORDS_AT_ONCE, DayOutcome, build_days
+from cdr_assets_tests import PATIENCE_S
 
 FIRST = date(2026, 11, 1)
 WEEK = days_between(FIRST, date(2026, 11, 7))
-PATIENCE_S = 900
 
 
 def fetch(day: date) -> str:

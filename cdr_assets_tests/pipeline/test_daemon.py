@@ -28,6 +28,7 @@ from cdr_assets.pipeline.project_runs import FAILED, IN_FLIGHT, days_of
 from cdr_assets.pipeline.scheduling import MAX_UNCHANGED_RESPONSES
 from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Faults, Sandbox, serve
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.location import Script, plain_environment
 
@@ -35,7 +36,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DAEMON = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", "cdr_assets.definitions"]
 SENSORS = ("closed_days", "settling_days", "landed_days")
 DAYS = 3
-DEADLINE_S = 900
 
 
 @cache
@@ -68,7 +68,7 @@ class Daemon:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._deadline = time.monotonic() + DEADLINE_S
+        self._deadline = time.monotonic() + PATIENCE_S
 
     def wait_until(self, what: str, holds: Callable[[], bool]) -> None:
         while not holds():

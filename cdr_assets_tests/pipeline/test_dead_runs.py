@@ -26,11 +26,11 @@ from cdr_assets.definitions import code_location
 from cdr_assets.pipeline.project_runs import report_dead_runs
 from cdr_assets.pipeline.run_lock import LocksInFolder, RunLock
 from cdr_assets.sandbox.server import Sandbox
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.expected import TABLES, assert_exact
 from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Locate, Location, Script, plain_environment, record
 
-PATIENCE_S = 900
 BIN = Path(sys.executable).parent
 LAUNCH = [sys.executable, "-c", "from cdr_assets.cli import main; main()", "launch"]
 EVERY_ASSET = 'key:"period_cdr"+'

@@ -235,7 +235,7 @@ def test_a_day_is_provisional_until_it_was_asked_for_at_the_last_moment(
 @given(
     settle=st.integers(0, 1440), days=st.integers(0, 31), hours=st.floats(0.0001, 168), asked=st.integers(-1440, 50_000)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_day_that_is_final_is_complete(settle: int, days: int, hours: float, asked: int) -> None:
     timing = Timing(timedelta(minutes=settle), days, timedelta(hours=hours))
     when = midnight(TODAY + DAY) + MINUTE * asked

@@ -385,7 +385,7 @@ def test_the_common_moments_are_counted_from_the_first_fetch_of_a_day(delay: int
     hours=st.floats(0.0001, 168),
     seconds=st.integers(0, 86_400 * 9),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_after_an_answer_comes_another_within_the_interval(delay: int, hours: float, seconds: int) -> None:
     timing = Timing(timedelta(minutes=delay), 31, timedelta(hours=hours))
     last = NOON - timedelta(seconds=seconds)
@@ -780,7 +780,7 @@ def assert_sound(decision: Decision, wanted: Collection[date], runs: Runs, now: 
 
 
 @given(complete=day_sets, runs=all_runs, timing=timings, start=day_numbers.map(before))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_plan_missing_requests_is_wanted_idle_and_adjacent(
     complete: set[date], runs: Runs, timing: Timing, start: date
 ) -> None:
@@ -797,7 +797,7 @@ def test_what_plan_missing_requests_is_wanted_idle_and_adjacent(
     runs=all_runs,
     timing=timings,
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_plan_refetch_requests_was_answered_and_is_due(
     answers: dict[date, Responses], runs: Runs, timing: Timing
 ) -> None:
@@ -820,7 +820,7 @@ outages = st.builds(
 
 
 @given(complete=day_sets, answers=day_sets, runs=all_runs, outage=outages, start=day_numbers.map(before))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_in_an_outage_there_is_one_run_at_a_time_and_five_minutes_lie_between(
     complete: set[date], answers: set[date], runs: Runs, outage: Outage, start: date
 ) -> None:
@@ -841,7 +841,7 @@ def test_in_an_outage_there_is_one_run_at_a_time_and_five_minutes_lie_between(
 
 
 @given(landed=day_sets, changed=day_sets, runs=all_runs)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_plan_rebuild_requests_has_changed(landed: set[date], changed: set[date], runs: Runs) -> None:
     built = {day: "old" if day in changed else "new" for day in landed}
     decision = plan_rebuild(NOON, dict.fromkeys(landed, "new"), built, runs)
@@ -849,7 +849,7 @@ def test_what_plan_rebuild_requests_has_changed(landed: set[date], changed: set[
 
 
 @given(days=st.lists(day_numbers.map(before)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_ranges_hold_every_day_once_and_none_could_be_joined(days: list[date]) -> None:
     grouped = ranges(days, MAX_DAYS_PER_RUN)
     assert [day for run in grouped for day in run] == sorted(set(days))

@@ -13,11 +13,11 @@ import pytest
 
 import cdr_assets
 from cdr_assets import database
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.holding import QUEUES, WRITES, held
 from cdr_assets_tests.location import Location, Script, record
 
 DAY = date(2026, 11, 2)
-PATIENCE_S = 900
 
 
 @pytest.mark.parametrize("how", [WRITES, QUEUES])

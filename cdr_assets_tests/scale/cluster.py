@@ -25,6 +25,7 @@ import psycopg.conninfo
 from cdr_assets.lake import Lake
 from cdr_assets.places import Places
 from cdr_assets.processes import console_script
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.location import plain_environment
 from cdr_assets_tests.scale import BUCKET, REDIS, REDIS_DATABASES
 
@@ -109,7 +110,7 @@ class Cluster:
         days = ["--from", str(first), "--to", str(last), "--noprompt"]
         self.run(console_script("dagster", "job", "backfill", "-m", MODULE, "-j", "daily_cdr", *days))
 
-    def wait(self, look: Callable[[], Found], timeout_s: float = 240, every_s: float = 0.2) -> Found:
+    def wait(self, look: Callable[[], Found], timeout_s: float = PATIENCE_S, every_s: float = 0.2) -> Found:
         """What `look` finds, as soon as it finds something. Raises AssertionError with what the machines said."""
         deadline = time.monotonic() + timeout_s
         while True:

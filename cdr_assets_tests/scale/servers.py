@@ -28,11 +28,11 @@ from obstore.store import S3Store
 
 from cdr_assets import processes
 from cdr_assets.cli import free_port
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.scale import BUCKET, REDIS_DATABASES
 
 KEY, SECRET = "key", "secret"
 DEBIAN = Path(".venv-scale/debian")
-STARTING_SECONDS = 90.0
 
 # Postgres refuses to run as root.
 UNPRIVILEGED = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
@@ -87,14 +87,14 @@ def _start(services: processes.Services, folder: Path, environment: Mapping[str,
 
 def _wait(services: processes.Services, server: str, look: Callable[[], object]) -> bool:
     """Waits until the server answers, and `look` raises no error. Says whether a signal asked to stop meanwhile."""
-    deadline = time.monotonic() + STARTING_SECONDS
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             look()
             return False
         except (OSError, psycopg.Error, redis.RedisError, BaseError) as error:
             if time.monotonic() > deadline:
-                raise NoServer(f"the {server} does not answer after {STARTING_SECONDS:g} s: {error}") from None
+                raise NoServer(f"the {server} does not answer after {PATIENCE_S} s: {error}") from None
         if services.wait(0.1):
             return True
 

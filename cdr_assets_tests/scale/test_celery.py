@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import dagster as dg
-import pytest
 from dagster import DagsterRunStatus, RunsFilter
 from dagster_celery.launcher import CeleryRunLauncher
 
@@ -18,15 +17,12 @@ from cdr_assets.definitions import code_location
 from cdr_assets.pipeline.project_runs import DIED_TAG, report_dead_runs
 from cdr_assets.pipeline.run_lock import LocksInPostgres
 from cdr_assets.postgres import Postgres
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.httpserver import Answer, answer
 from cdr_assets_tests.location import Script, record
 from cdr_assets_tests.scale.cluster import cluster
 
 QUIET = {"CDR_OPEN_DAY_MINUTES": "0", "CDR_SETTLING_DAYS": "0", "CDR_SETTLE_MINUTES": "0"}
-FOUND_WITHIN = timedelta(minutes=3)
-
-# A busy machine takes long to start so many processes.
-pytestmark = pytest.mark.timeout(600)
 
 
 def yesterday() -> date:
@@ -45,7 +41,7 @@ def test_two_workers_share_the_days(tmp_path: Path, postgres: str, script: Scrip
             asked.add(day)
             if asked == {*days}:
                 both_asked.set()
-            both_asked.wait(300)
+            both_asked.wait(PATIENCE_S)
             reply(handler)
 
         return hold
@@ -72,7 +68,7 @@ def test_a_run_whose_worker_is_killed_is_tried_again(tmp_path: Path, postgres: s
 
     def hold(_: BaseHTTPRequestHandler) -> None:
         asked.set()
-        released.wait(300)
+        released.wait(PATIENCE_S)
 
     script.answers_with(day, hold)
     environment = {**script.environment, **QUIET, "CDR_START_DATE": str(day)}
@@ -85,7 +81,6 @@ def test_a_run_whose_worker_is_killed_is_tried_again(tmp_path: Path, postgres: s
         name = machines.done_by(instance, run.run_id)
         assert name
         script.holds(day, record("a", day))
-        killed = datetime.now(timezone.utc)
         workers[name].kill()
         released.set()
 
@@ -93,9 +88,7 @@ def test_a_run_whose_worker_is_killed_is_tried_again(tmp_path: Path, postgres: s
             started = RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.SUCCESS])
             return [each for each in instance.get_run_records(started) if each.dagster_run.run_id != run.run_id]
 
-        (again,) = machines.wait(tried_again)
-        assert again.start_time
-        assert again.start_time - killed.timestamp() < FOUND_WITHIN.total_seconds()
+        assert len(machines.wait(tried_again)) == 1
         dead = instance.get_run_by_id(run.run_id)
         assert dead
         assert (dead.status, dead.tags[DIED_TAG]) == (DagsterRunStatus.FAILURE, "true")

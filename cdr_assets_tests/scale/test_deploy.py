@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,6 +29,7 @@ from cdr_assets.days import DAY
 from cdr_assets.definitions import code_location
 from cdr_assets.processes import console_script
 from cdr_assets.settings import Settings
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.location import Script, plain_environment, record
 from cdr_assets_tests.scale.cluster import Cluster, cluster
 
@@ -285,7 +285,4 @@ def test_the_services_together_fetch_the_days_and_show_them(
             made.wait(all_built)
         # A worker that is told to stop does so.
         processes["worker"].send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 60
-        while processes["worker"].poll() is None:
-            assert time.monotonic() < deadline, "the worker goes on"
-            time.sleep(0.1)
+        processes["worker"].wait(PATIENCE_S)

@@ -26,6 +26,7 @@ from cdr_assets.warehouse.move import copy_files
 from cdr_assets.warehouse.people import KEY
 from cdr_assets.warehouse.rooms import NoRooms
 from cdr_assets.warehouse.table import Facts
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.location import Script
 from cdr_assets_tests.reference import Record, hostile, utc_day
 from cdr_assets_tests.scale.cluster import MODULE, Cluster, cluster
@@ -36,7 +37,6 @@ CHANGED = 6
 """Of so many days the records changed when they are fetched again."""
 SEED = 0
 """One of those whose records have conferences that last longer than the month."""
-PATIENCE_S = 900.0
 
 
 def hostile_month(last: date) -> dict[date, list[Record]]:
@@ -52,7 +52,7 @@ def calls(sandbox: Sandbox, day: date) -> list[Record]:
     answer = requests.get(
         f"{sandbox.base_url}/cdr/period/{day}/{day}",
         auth=(sandbox.settings.app_id, sandbox.settings.app_key),
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     records: list[Record] = answer.json()["cdr"]
     return records

@@ -31,22 +31,24 @@ def pace(postgres: str) -> Pace:
 
 @pytest.fixture
 def pass_time(postgres: str) -> Callable[[float], None]:
-    """Makes it look as if so many seconds had passed."""
+    """Makes it look as if so many minutes had passed."""
 
-    def pass_time(seconds: float) -> None:
+    def pass_time(minutes: float) -> None:
         with psycopg.connect(postgres) as connection:
-            connection.execute("UPDATE cdr_assets.pace SET free_at = free_at - make_interval(secs => %s)", [seconds])
+            connection.execute(
+                "UPDATE cdr_assets.pace SET free_at = free_at - make_interval(secs => %s)", [60 * minutes]
+            )
 
     return pass_time
 
 
-def about(seconds: float) -> Any:
-    """Some of it is over when it is looked at."""
-    return pytest.approx(seconds, abs=0.9)
+def about(minutes: float) -> Any:
+    """So many minutes, in seconds. Some of it is over when it is looked at: on a busy machine half a minute."""
+    return pytest.approx(60 * minutes, abs=30)
 
 
 def test_turns_are_spread_evenly_over_everyone(pace: Pace, pass_time: Callable[[float], None]) -> None:
-    one, other = pace(6), pace(6)
+    one, other = pace(0.1), pace(0.1)
     assert one.take() == 0
     assert other.take() == about(10)
     pass_time(5)
@@ -57,42 +59,42 @@ def test_turns_are_spread_evenly_over_everyone(pace: Pace, pass_time: Callable[[
 
 
 def test_nobody_saves_turns_up(pace: Pace, pass_time: Callable[[float], None]) -> None:
-    assert pace(6).take() == 0
+    assert pace(0.1).take() == 0
     pass_time(1000)
-    assert [pace(6).take() for _ in range(2)] == [0, about(10)]
+    assert [pace(0.1).take() for _ in range(2)] == [0, about(10)]
 
 
 def test_without_a_limit_only_a_rest_makes_anyone_wait(pace: Pace, pass_time: Callable[[float], None]) -> None:
     assert [pace(0).take() for _ in range(3)] == [0, 0, 0]
-    pace(0).rest(30)
+    pace(0).rest(60 * 30)
     assert pace(0).take() == about(30)
     pass_time(30)
     assert [pace(0).take() for _ in range(3)] == [0, 0, 0]
 
 
 def test_a_rest_is_everyones_and_a_longer_one_goes_on(pace: Pace, pass_time: Callable[[float], None]) -> None:
-    pace().rest(30)
-    pace().rest(10)
+    pace().rest(60 * 30)
+    pace().rest(60 * 10)
     assert pace().take() == about(30)
     pass_time(25)
-    pace().rest(10)
+    pace().rest(60 * 10)
     assert pace().take() == about(10)
 
 
 @pytest.mark.parametrize("seconds", [MAX_REST_S, 1e9, 1e308, float("inf")])
 def test_no_rest_is_longer_than_an_hour(seconds: float, pace: Pace) -> None:
     pace().rest(seconds)
-    assert pace().take() == about(3600)
+    assert pace().take() == about(60)
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait(pace: Pace, pass_time: Callable[[float], None]) -> None:
-    assert pace(6).take() == 0
+    assert pace(0.1).take() == 0
     pass_time(-4000)
-    assert pace(6).take() == 0
-    assert pace(6).take() == about(10)
+    assert pace(0.1).take() == 0
+    assert pace(0.1).take() == about(10)
     pass_time(-4000)
-    pace(6).rest(30)
-    assert pace(6).take() == about(30)
+    pace(0.1).rest(60 * 30)
+    assert pace(0.1).take() == about(30)
 
 
 def test_a_turn_that_comes_while_it_is_asked_for_is_not_taken_by_two(
@@ -112,9 +114,9 @@ def test_a_turn_that_comes_while_it_is_asked_for_is_not_taken_by_two(
 
                 yield SimpleNamespace(execute=execute)
 
-    assert pace(6).take() == 0
-    assert 0 < PostgresPace(Slow(postgres), 6).take() < 1
-    assert pace(6).take() == 0
+    assert pace(0.1).take() == 0
+    assert 0 < PostgresPace(Slow(postgres), 0.1).take() < 1
+    assert pace(0.1).take() == 0
 
 
 def test_processes_and_threads_together_keep_the_pace(postgres: str) -> None:
@@ -155,7 +157,7 @@ def test_the_client_of_a_lake_keeps_the_pace_of_the_lake(
     environment = {
         "CDR_WAREHOUSE": f"ducklake:postgres:{postgres}",
         "CDR_DATA_DIR": str(tmp_path),
-        "CDR_REQUESTS_PER_MINUTE": "6",
+        "CDR_REQUESTS_PER_MINUTE": "1",
         "ENABLEX_APP_ID": "id",
         "ENABLEX_APP_KEY": "key",
     }
@@ -166,5 +168,5 @@ def test_the_client_of_a_lake_keeps_the_pace_of_the_lake(
         enablex = (code_location(environment).resources or {})["enablex"].process_config_and_initialize()
         with enablex.client() as client:
             ask(client)
-    assert pace(6).take() == about(10)
+    assert pace(1).take() == about(1)
     assert not (tmp_path / "pace").exists()

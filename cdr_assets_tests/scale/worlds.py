@@ -26,6 +26,7 @@ from cdr_assets.warehouse.tables import (
     ROOM_USAGE,
     TABLES,
 )
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.landing.test_ingest import batches, one
 from cdr_assets_tests.reference import Record, utc_day
 from cdr_assets_tests.reference.hostile import hostile_days
@@ -33,7 +34,6 @@ from cdr_assets_tests.reference.hostile import hostile_days
 SOME_TABLES = (CALL_DETAIL_RECORDS, ROOM_USAGE, CONFERENCE_USAGE, ATTENDANCE)
 """Those whose rows move between days and conferences, and one that is summed from them."""
 
-PATIENCE_S = 600.0
 DAYS_AT_ONCE = 8
 
 PARTLY = {

@@ -21,11 +21,11 @@ from typing import Any
 import dagster as dg
 
 from cdr_assets.definitions import code_location
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.location import Location, plain_environment
 
 PRELOADED = ["cdr_assets_tests.soak.kills", "cdr_assets_tests.soak.writers"]
 LOG_TAIL = 4_000
-PATIENCE_S = 300
 
 
 class Difference(Exception):

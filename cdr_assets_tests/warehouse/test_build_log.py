@@ -24,6 +24,7 @@ from cdr_assets.warehouse.checks import BlockedByCheck
 from cdr_assets.warehouse.partitions import replace_partition
 from cdr_assets.warehouse.table import Inputs, LandedFiles, Rebuilt, Table
 from cdr_assets.warehouse.tables import CALL_DETAIL_RECORDS, CONFERENCE_USAGE, DAILY_TABLES, ROOM_USAGE
+from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.expected import TABLES, assert_exact, assert_exports_are_the_tables, read
 from cdr_assets_tests.holding import QUEUES, held
 from cdr_assets_tests.places import places
@@ -32,7 +33,6 @@ from cdr_assets_tests.warehouse.landed import Landed, build, land
 
 DAY = date(2026, 11, 2)
 NEXT = DAY + ONE_DAY
-PATIENCE_S = 900
 
 
 def call(cdr_id: str, day: date, seconds: object = 60, **fields: object) -> Record:

@@ -86,7 +86,7 @@ def calls(draw: st.DrawFn) -> list[Record]:
 
 
 @given(records=calls(), seed=st.integers(0, 2**16))
-@settings(max_examples=examples(10), deadline=None)
+@settings(max_examples=examples(10))
 def test_any_order_of_days_any_number_of_times_gives_what_computing_from_scratch_gives(
     records: list[Record], seed: int
 ) -> None:

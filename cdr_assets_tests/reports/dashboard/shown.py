@@ -14,11 +14,11 @@ from cdr_assets.days import DAY, days_between
 from cdr_assets.reports.dashboard import state
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.reports.dashboard.settings import settings
+from cdr_assets_tests import PATIENCE_S
 
 FIRST = date(2026, 10, 5)
 DAYS = days_between(FIRST, FIRST + DAY * 34)
 WHOLE = Period(DAYS[0], DAYS[-1])
-PAGE_SECONDS = 60
 
 
 def read_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **environ: str) -> None:
@@ -48,7 +48,7 @@ def show(
 
         import_module(f"cdr_assets.reports.dashboard.pages.{page}").page()
 
-    app = AppTest.from_function(script, default_timeout=PAGE_SECONDS, kwargs={"page": page})
+    app = AppTest.from_function(script, default_timeout=PATIENCE_S, kwargs={"page": page})
     app.session_state["period"] = period
     app.query_params.update(query or {})
     app.run()

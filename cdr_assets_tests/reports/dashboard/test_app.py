@@ -17,7 +17,8 @@ from streamlit.testing.v1 import AppTest
 from cdr_assets.days import DAY
 from cdr_assets.reports.dashboard import app, launch
 from cdr_assets.reports.dashboard.pages import conferences, health, overview, people, quality, rooms
-from cdr_assets_tests.reports.dashboard.shown import DAYS, PAGE_SECONDS, read_from
+from cdr_assets_tests import PATIENCE_S
+from cdr_assets_tests.reports.dashboard.shown import DAYS, read_from
 
 SCRIPT = next(Path(part) for part in launch.command("127.0.0.1", 8501) if part.endswith(".py"))
 
@@ -29,7 +30,7 @@ def open_dashboard(
     secrets: Mapping[str, object] | None = None,
 ) -> AppTest:
     read_from(monkeypatch, folder)
-    page = AppTest.from_file(str(SCRIPT), default_timeout=PAGE_SECONDS)
+    page = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE_S)
     page.query_params.update(query or {})
     for name, value in (secrets or {}).items():
         page.secrets[name] = value
@@ -106,7 +107,7 @@ def test_no_page_raises_or_draws_a_picture_whatever_the_address_says(
     @example({"from": "0001-01-01"})
     @example({"to": "9999-12-31"})
     @example({"from": "2026-10-07", "to": "2026-10-08", "room": "\0", "number": "\uffff"})
-    @settings(max_examples=3, deadline=None, derandomize=True)
+    @settings(max_examples=3, derandomize=True)
     def visit(query: dict[str, str]) -> None:
         drawn = written(open_dashboard(monkeypatch, folder, query))
         assert [text for text in drawn if re.search(r"(?<!\\)[<\[]\w|\]\(", text)] == []
