@@ -873,12 +873,10 @@ def test_a_fetch_that_fails_turns_no_table_of_a_complete_day_red(scripted: Locat
     assert scripted.run(DAY).success
     script.answers_with(DAY, answer(b"", status=400))
     assert not scripted.run(DAY).success
-    graph = scripted.definitions.resolve_asset_graph()
-    failed = {
-        asset
-        for asset in (PERIOD_CDR, *TABLES)
-        for key in [dg.AssetKey(asset)]
-        for status in scripted.instance.get_status_by_partition(key, [str(DAY)], graph.get(key).partitions_def).values()
-        if status is AssetPartitionStatus.FAILED
-    }
+    graph, failed = scripted.definitions.resolve_asset_graph(), set()
+    for asset in (PERIOD_CDR, *TABLES):
+        partitions = graph.get(dg.AssetKey(asset)).partitions_def
+        assert partitions is not None
+        found = scripted.instance.get_status_by_partition(dg.AssetKey(asset), [str(DAY)], partitions) or {}
+        failed |= {asset for status in found.values() if status is AssetPartitionStatus.FAILED}
     assert failed == {PERIOD_CDR}
