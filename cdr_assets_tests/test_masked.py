@@ -56,7 +56,7 @@ def filled(value: Any, text: Any) -> Any:
 
 def odd(record: Record, text: str, kind: int) -> Record:
     """The record with the text in every field, but on its day. By `kind` the text stands in a list or an object."""
-    everywhere = filled(record, (text, text, [text], {"name": text})[kind % 4])
+    everywhere: Record = filled(record, (text, text, [text], {"name": text})[kind % 4])
     return everywhere | {"cdr_id": f"{text} {record['cdr_id']}", "trans_date": record["trans_date"]}
 
 

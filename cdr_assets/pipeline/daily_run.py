@@ -154,6 +154,12 @@ class DailyRun:
         """Days that this run changed in the landing zone, and has not built since."""
         return {day for day in self._changed_days if self._built_from.get(day) != self.zone.version(day)}
 
+    def current(self, days: Iterable[date]) -> list[date]:
+        """Those of the days whose partitions are built from what has landed."""
+        self._lease.release()
+        built = self._warehouse.built_days(self._tables)
+        return [day for day in days if day in built and built[day] == self.zone.version(day)]
+
     def is_provisional(self, day: date) -> bool:
         """Whether the day is open, or has closed and is to be fetched again."""
         return self._warehouse.is_provisional(day)

@@ -15,7 +15,7 @@ import dagster as dg
 
 from cdr_assets.database import WarehouseError
 from cdr_assets.days import describe_days
-from cdr_assets.enablex.errors import BadParameter
+from cdr_assets.enablex.errors import BadParameter, EnableXError
 from cdr_assets.pipeline import checks, events
 from cdr_assets.pipeline.answer_checks import NO_DAY_IS_OVERDUE, ROUTES_AGREE
 from cdr_assets.pipeline.daily_run import DailyRun
@@ -96,6 +96,8 @@ class DailyStep:
         except Exception as error:
             # The results of the days that were done are not lost with the day that failed.
             with suppress(WarehouseError):
+                if isinstance(error, EnableXError):
+                    yield from self._current(left)
                 yield from self._results_of_materialized(assets)
             done = [day for day in days if day not in left]
             outlook = f"Days done: {describe_days(done) or 'none'}. Days left: {describe_days(left) or 'none'}."
@@ -104,6 +106,11 @@ class DailyStep:
         if self.run.bad_rooms:
             outlook = f"owner_usage waits for it. Everything else is done: {describe_days(days)}."
             raise failure(self.context, self.run.bad_rooms, outlook=outlook)
+
+    def _current(self, days: Collection[date]) -> Iterator[Event]:
+        """What is built of these days: what no materialization is told of would be shown as failed with the fetch."""
+        for outcome in self.run.build(self.run.current(days), skip_current=True):
+            yield from events.recorded(outcome, self.run, self.live_run)
 
     def _days_to_build_again(self, days: Collection[date]) -> list[date]:
         """Days of the run that later answers added to, and other partitions that lost records to days of the run."""

@@ -15,11 +15,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from cdr_assets.enablex.client import Request
 from cdr_assets.landing.ingest import ingest
 from cdr_assets.landing.zone import LandingZone
 from cdr_assets.pipeline import daily_run
+from cdr_assets.pipeline.names import PERIOD_CDR
 from cdr_assets.sandbox.calls import Settings, Shape, records_of_day
 from cdr_assets.sandbox.server import Sandbox
 from cdr_assets.warehouse.build import Warehouse
@@ -864,3 +866,17 @@ def test_partitions_link_to_their_page_of_the_dashboard(locate: Locate, script: 
         "room_usage": f"https://bi.example/calls/rooms{days}",
         "conference_usage": f"https://bi.example/calls/conferences{days}",
     }
+
+
+def test_a_fetch_that_fails_turns_no_table_of_a_complete_day_red(scripted: Location, script: Script) -> None:
+    script.holds(DAY, record("a", DAY))
+    assert scripted.run(DAY).success
+    script.answers_with(DAY, answer(b"", status=400))
+    assert not scripted.run(DAY).success
+    graph, failed = scripted.definitions.resolve_asset_graph(), set()
+    for asset in (PERIOD_CDR, *TABLES):
+        partitions = graph.get(dg.AssetKey(asset)).partitions_def
+        assert partitions is not None
+        found = scripted.instance.get_status_by_partition(dg.AssetKey(asset), [str(DAY)], partitions) or {}
+        failed |= {asset for status in found.values() if status is AssetPartitionStatus.FAILED}
+    assert failed == {PERIOD_CDR}

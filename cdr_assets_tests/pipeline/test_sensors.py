@@ -50,6 +50,13 @@ def _another_present_for_every_test() -> None:
     present.cache_clear()
 
 
+@pytest.fixture
+def since_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's present is the last noon, so that what is sent at noon is not sent in the future in the morning."""
+    last_noon = midnight((present() - 12 * HOUR).date()) + 12 * HOUR
+    monkeypatch.setattr(f"{__name__}.present", lambda: last_noon)
+
+
 def today() -> date:
     return present().date()
 
@@ -539,6 +546,7 @@ def test_a_fetch_that_succeeds_shows_that_it_was_the_day(
 # The landing zone and the tables
 
 
+@pytest.mark.usefixtures("since_noon")
 def test_the_first_fetch_of_a_day_takes_along_the_days_that_are_due_again(
     scripted_days: Callable[[int], Location], script: Script
 ) -> None:
@@ -567,6 +575,7 @@ def test_a_day_that_spilled_records_is_built_by_the_run_that_fetches_it(
     assert requested(location, "landed_days", tomorrow + timedelta(minutes=90)) == [[today()]]
 
 
+@pytest.mark.usefixtures("since_noon")
 def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int], Location]) -> None:
     location = place(3)
     assert location.run(before(3), yesterday(), sent_at=noon()).success
@@ -580,6 +589,7 @@ def test_a_day_whose_landing_folder_is_deleted_is_due_again(place: Callable[[int
 
 
 @pytest.mark.lake
+@pytest.mark.usefixtures("since_noon")
 def test_settling_days_are_fetched_again_and_those_that_changed_are_built_in_the_same_run(
     scripted_days: Callable[[int], Location], script: Script
 ) -> None:
@@ -625,6 +635,7 @@ def test_responses_that_brought_nothing_count_since_the_last_that_did(
     assert {day: each.unchanged for day, each in responses.items()} == {yesterday(): unchanged}
 
 
+@pytest.mark.usefixtures("since_noon")
 def test_the_many_answers_of_one_day_do_not_hide_those_of_another(place: Callable[[int], Location]) -> None:
     location = place(2)
     assert location.run(before(2), sent_at=noon()).success
