@@ -258,8 +258,9 @@ def call(conf_num: str, output: Path | None, show_people: bool) -> None:
             f"{places.shown_warehouse} has no conference {conf_num}. To ask EnableX for it: "
             f"cdr-assets launch --job fetch_conference --config-json '{config}'"
         )
-    file = output or Path(f"call-{re.sub('[^A-Za-z0-9_.-]', '_', conf_num)[:80]}.html")
-    html = page(conf_num, conferences, people, is_sandbox=(places.data_dir / SANDBOX_MARK).exists())
+    shown = conferences[0].row["shown_conf_num"]
+    file = output or Path(f"call-{re.sub('[^A-Za-z0-9_.-]', '_', shown)[:80]}.html")
+    html = page(conferences, people, is_sandbox=(places.data_dir / SANDBOX_MARK).exists())
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as written:
         written.write(html)
     click.echo(file)

@@ -13,9 +13,11 @@ import dagster as dg
 import pytest
 
 from cdr_assets.days import days_between
+from cdr_assets.reports import call
 from cdr_assets.reports.dashboard.period import Period
 from cdr_assets.sandbox.calls import Settings, records_of_day
-from cdr_assets.warehouse.people import IDS
+from cdr_assets.warehouse.build import Warehouse
+from cdr_assets.warehouse.people import IDS, PeopleInExports
 from cdr_assets.warehouse.tables import EXPORTED_TABLES
 from cdr_assets_tests.expected import exported, read
 from cdr_assets_tests.httpserver import answer
@@ -59,13 +61,19 @@ def odd(record: Record, text: str, kind: int) -> Record:
 
 
 def records(day: date, version: int) -> Iterator[Record]:
-    """A small day. Every tenth record is odd, and so is one without a day. With another version, so are their texts."""
+    """A small day. Every tenth record is odd, and so is one without a day. With another version, so are their texts.
+
+    Half of the odd ones last longer than all others, so that they stand in every list.
+    """
     for number, record in enumerate(records_of_day(Settings(connections=30, start=DAYS[0]), day)):
         kind = day.day + number // 10
         text = TEXTS[kind % len(TEXTS)]
         if number % 10 == 0:
-            changed = f"{text} {version}"
-            yield odd(record, text, kind) | filled({"user": record["user"], "sip": 1, "room": record["room"]}, changed)
+            changed = filled({"user": record["user"], "sip": 1, "room": record["room"]}, f"{text} {version}")
+            if kind % 2:
+                times = {"connect_dt": f"{day}T00:00:00Z", "disconnect_dt": f"{day}T23:59:00Z", "duration": 90_000}
+                changed["room"] |= times
+            yield odd(record, text, kind) | changed
         elif number == 1:
             yield record | {"trans_date": f"{day} {text}", "cdr_id": f"{text} {record['cdr_id']}"}
         elif number == 2:
@@ -82,11 +90,13 @@ def webhook() -> Iterator[Webhook]:
         yield webhook
 
 
-@pytest.fixture
-def month(locate: Locate, script: Script, webhook: Webhook) -> Location:
-    """A month that was fetched twice, with red checks and a failed run, and with alerts of both."""
+def month(locate: Locate, script: Script, webhook: Webhook) -> tuple[Location, list[tuple[str, str]]]:
+    """A month that was fetched twice, with red checks and a failed run, and with alerts of both.
+
+    Also returns what the sensors answered.
+    """
     script.answers = defaultdict(lambda: answer(b'{"result": "0", "cdr": []}'))
-    settings = {"CDR_ALERT_WEBHOOK_URL": webhook.url, "CDR_START_DATE": str(DAYS[0]), "CDR_AGREEMENT_SAMPLE": "3"}
+    settings = {"CDR_ALERT_WEBHOOK_URL": webhook.url, "CDR_START_DATE": str(DAYS[0]), "CDR_AGREEMENT_SAMPLE": "20"}
     location = locate(script.environment | settings)
     cursor = tick(location, "failed_runs").cursor
     for day in DAYS:
@@ -98,10 +108,9 @@ def month(locate: Locate, script: Script, webhook: Webhook) -> Location:
     script.answers_with(DAYS[0], answer(f"<p>{TEXTS[0]}</p>".encode(), status=400))
     assert not location.run(DAYS[0]).success
     run_checks(location)
-    for sensor in SENSORS:
-        tick(location, sensor)
-    tick(location, "failed_runs", cursor=cursor)
-    return location
+    ticks = {sensor: tick(location, sensor) for sensor in SENSORS}
+    ticks["failed_runs"] = tick(location, "failed_runs", cursor=cursor)
+    return location, [(f"tick of {sensor}", str(result)) for sensor, result in ticks.items()]
 
 
 def in_dagster(location: Location) -> Iterator[tuple[str, str]]:
@@ -132,27 +141,45 @@ def on_pages(monkeypatch: pytest.MonkeyPatch, location: Location) -> Iterator[tu
                 yield f"page {page}", proto.SerializeToString().decode(errors="replace")
 
 
+def on_pages_of_calls(location: Location) -> Iterator[tuple[str, str]]:
+    """The page of each conference, as the command writes it."""
+    people = PeopleInExports(location.places.storage)
+    conf_nums = {row["conf_num"] for row in read(location.places, "conference_usage")} - {None}
+    with Warehouse(location.places).reading() as connection:
+        for conf_num in conf_nums:
+            found = call.find_conferences(connection, conf_num, people)
+            yield "page of a call", call.page(found, people, is_sandbox=False)
+
+
 def test_what_people_wrote_in_any_field_is_in_no_copy_event_log_alert_or_page(
-    month: Location,
+    locate: Locate,
+    script: Script,
     webhook: Webhook,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    kept = json.dumps(read(month.places, "call_detail_records"), default=str).lower()
+    caplog.set_level("DEBUG")
+    location, ticks = month(locate, script, webhook)
+    kept = json.dumps(read(location.places, "call_detail_records"), default=str).lower()
     assert all(json.dumps(text.lower())[1:-1] in kept for text in TEXTS)
     assert len(webhook.posts) > 1
     told = [
-        *in_copies(month.data_dir / "published"),
-        *in_dagster(month),
-        *on_pages(monkeypatch, month),
+        *in_copies(location.data_dir / "published"),
+        *in_dagster(location),
+        *ticks,
+        *on_pages(monkeypatch, location),
+        *on_pages_of_calls(location),
         *(("alert", json.dumps(post)) for post in webhook.posts),
         ("log", caplog.text),
-        *(("output", text) for text in capfd.readouterr()),
     ]
-    assert {where.split()[0] for where, _ in told} > {"run", "event", "page", "alert", "log", "output", "README.md"}
+    told.append(("output", "".join(capfd.readouterr())))
+    assert "GET /cdr/conf/" in caplog.text
+    assert "STEP_FAILURE" in told[-1][1]
+    places = {where.split()[0] for where, _ in told}
+    assert places > {"run", "event", "tick", "page", "alert", "log", "output", "README.md"}
     assert sorted({where for where, text in told if SECRET in text.lower()}) == []
     in_values = {where.rpartition(".")[2] for where, text in told if text == SHAPED}
     assert in_values == {"app_id", "conf_num", "room_id", "parent_partner_id", "billing_code", "before"}
-    dictionary = (month.data_dir / "published" / "README.md").read_text(encoding="utf-8")
+    dictionary = (location.data_dir / "published" / "README.md").read_text(encoding="utf-8")
     assert [name for name in IDS if f"`{name}`" not in dictionary.partition("## ")[0]] == []

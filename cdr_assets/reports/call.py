@@ -54,13 +54,14 @@ class Conference:
 
 def find_conferences(connection: Connection, conf_num: str, people: PeopleInExports) -> list[Conference]:
     """The conferences of a number, oldest first: records more than 7 days apart, or of two apps, are two of them."""
-    return [_conference(connection, row, people) for row in run(connection, _sql("conferences"), conf_num=conf_num)]
+    shown = {"key": "" if people.in_clear else people.key, "in_clear": people.in_clear}
+    found = run(connection, _sql("conferences"), conf_num=conf_num, **shown)
+    return [_conference(connection, row, shown) for row in found]
 
 
-def page(conf_num: str, conferences: Sequence[Conference], people: PeopleInExports, is_sandbox: bool) -> str:
+def page(conferences: Sequence[Conference], people: PeopleInExports, is_sandbox: bool) -> str:
     """The page as HTML. Every text in it is escaped."""
     return _template().render(
-        conf_num=conf_num,
         conferences=conferences,
         in_clear=people.in_clear,
         is_sandbox=is_sandbox,
@@ -68,13 +69,13 @@ def page(conf_num: str, conferences: Sequence[Conference], people: PeopleInExpor
     )
 
 
-def _conference(connection: Connection, row: Row, people: PeopleInExports) -> Conference:
+def _conference(connection: Connection, row: Row, shown: Mapping[str, Any]) -> Conference:
+    """The conference of a row. `shown` says how ids and people are shown."""
     which = {name: row[name] for name in ("conf_num", "app_id", "usage_date")}
     span = {**which, "last_usage_date": row["last_usage_date"]}
     connections = run(connection, _sql("connections"), **span)
     begin, end = row["first_connect_dt"], row["last_disconnect_dt"]
-    key = "" if people.in_clear else people.key
-    found = run(connection, _sql("people"), **which, key=key, in_clear=people.in_clear)
+    found = run(connection, _sql("people"), **which, **shown)
     lost = {name for each in connections for name in (each["lost_fields"] or "").split(",") if name}
     return Conference(
         row,
@@ -82,7 +83,7 @@ def _conference(connection: Connection, row: Row, people: PeopleInExports) -> Co
         _ticks(begin, end) if any(each["has_presence"] for each in connections) else [],
         sum(each["versions"] > 1 for each in connections),
         sorted(lost),
-        run(connection, _sql("changed_fields"), **span),
+        run(connection, _sql("changed_fields"), **span, in_clear=shown["in_clear"]),
     )
 
 

@@ -61,7 +61,7 @@ class Parsed(HTMLParser):
 def html_of(folder: Path, conf_num: str, in_clear: bool = False) -> str:
     people = PeopleInExports(Folder(folder), in_clear)
     with Warehouse(folder / "cdr.duckdb").connect() as connection:
-        return page(conf_num, find_conferences(connection, conf_num, people), people, is_sandbox=False)
+        return page(find_conferences(connection, conf_num, people), people, is_sandbox=False)
 
 
 @pytest.fixture(scope="module")
@@ -189,12 +189,15 @@ def test_the_command_writes_a_file_that_its_owner_alone_can_read(
     build(tmp_path / "data", (DAY, [{**call("1", 0, 30, user={"name": "Ann"}), "conf_num": "../c c"}]))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert run(tmp_path / "data", "../c c") == (0, "call-.._c_c.html\n")
+    code, _ = run(tmp_path / "data", "../c c")
+    assert code == 0
     (written,) = (tmp_path / "here").iterdir()
+    assert re.fullmatch(r"call-[0-9a-f]{32}\.html", written.name)
     assert written.stat().st_mode & 0o777 == 0o600
     assert "Ann" not in written.read_text()
     assert "sandbox" not in written.read_text()
     (tmp_path / "data" / ".sandbox").touch()
+    assert run(tmp_path / "data", "../c c", "--show-people") == (0, "call-.._c_c.html\n")
     assert run(tmp_path / "data", "../c c", "--show-people", "--output", "other.html") == (0, "other.html\n")
     other = (tmp_path / "here" / "other.html").read_text()
     assert "Ann" in other

@@ -1,6 +1,8 @@
--- The conferences of a number, oldest first, each with whether its figures may still change.
+-- The conferences of a number, oldest first, each with whether its figures may still change, and its ids as they are shown.
 SELECT
     *,
+    CASE WHEN $in_clear THEN conf_num ELSE shown_id($key, conf_num) END AS shown_conf_num,
+    CASE WHEN $in_clear THEN room_id ELSE shown_id($key, room_id) END AS shown_room_id,
     coalesce(
         (
             SELECT bool_or(provisional)

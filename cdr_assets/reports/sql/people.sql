@@ -8,7 +8,7 @@ SELECT
         ELSE hashed_participant($key, app_id, conf_num, person_known_by(participant_known_by, participant))[:8]
     END AS name,
     coalesce(lower(user_role) = 'moderator', false) AS is_moderator,
-    user_role,
+    CASE WHEN $in_clear THEN user_role ELSE shown_role(user_role) END AS user_role,
     client,
     connections,
     rejoins,
