@@ -30,6 +30,7 @@ from cdr_assets.sandbox.calls import Settings, records_of_day
 from cdr_assets.sandbox.server import Faults, Sandbox, serve
 from cdr_assets_tests import PATIENCE_S
 from cdr_assets_tests.expected import TABLES, assert_exact
+from cdr_assets_tests.httpserver import answer
 from cdr_assets_tests.location import Script, plain_environment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -181,18 +182,23 @@ def test_when_the_machine_restarts_the_days_of_its_runs_are_fetched_again(tmp_pa
         "CDR_OPEN_DAY_MINUTES": "0",
         "CDR_TICK_SECONDS": "1",
         "CDR_AGREEMENT_SAMPLE": "0",
+        "CDR_HEARTBEAT_URL": f"{script.url}/heartbeat",
     }
+    script.answers["/heartbeat"] = answer(b"")
     write_settings(tmp_path)
     first = Daemon(tmp_path, environment)
     try:
         first.wait_until("a day was asked for", asked.is_set)
+        first.wait_until("the daemon gave a sign of life", lambda: "/heartbeat" in script.paths)
     finally:
         # With its code server and its run, as when the power fails.
         first.stop()
+    signs_of_life = script.paths.count("/heartbeat")
     for day in days:
         script.holds(day)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         (died,) = instance.get_runs()
+        assert script.paths.count("/heartbeat") == signs_of_life, "only the daemon gives them"
         assert died.status == dg.DagsterRunStatus.STARTED
         second = Daemon(tmp_path, environment)
         try:
